@@ -1,0 +1,114 @@
+"""The index of a data set: what it counts, what it refuses, and that it survives a file."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tltool.data.dataset import Dataset, Problem, build, load_index
+from tltool.errors import DataError
+
+
+def rows(part: str | None = None, **counts: int) -> list[tuple[str, str, str | None]]:
+    return [(f"{part or 'all'}/{name}/{i}.png", name, part) for name in counts for i in range(counts[name])]
+
+
+def dataset(tmp_path: Path, **counts: int) -> Dataset:
+    return build("photos.zip", tmp_path, rows(**counts), seed=0)
+
+
+def test_classes_and_files_are_sorted_and_labels_fit(tmp_path: Path) -> None:
+    data = build("photos", tmp_path, reversed(rows(dog=5, cat=4)), seed=0)
+    assert data.class_names == ("cat", "dog")
+    assert list(data.files) == sorted(data.files)
+    assert all(data.class_names[label] in file for file, label in zip(data.files, data.labels, strict=True))
+    assert data.paths[0] == tmp_path / "all/cat/0.png"
+
+
+def test_counts_and_indices_agree(tmp_path: Path) -> None:
+    data = dataset(tmp_path, cat=10, dog=20)
+    assert data.counts() == {"cat": 10, "dog": 20}
+    assert sum(data.counts("train").values()) == len(data.indices("train"))
+    together = np.concatenate([data.indices("train", "valid"), data.indices("test")])
+    assert sorted(together) == list(range(30))
+    assert data.labels_of(data.indices("test")).tolist() == [0] * 2 + [1] * 4
+    assert str(data) == "photos.zip: 30 pictures, 2 classes (21 train, 3 valid, 6 test)"
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [("a/photos.zip", "photos"), ("a/photos.v2", "photos.v2"), ("a/photos/", "photos"), (".", "root"), ("..", "root")],
+)
+def test_name_is_short(tmp_path: Path, source: str, name: str) -> None:
+    assert build(source, tmp_path / "root", rows(cat=2, dog=2), seed=0).name == name
+
+
+def test_survives_a_file(tmp_path: Path) -> None:
+    data = build("s", tmp_path, rows(кот=4, 犬=5), 3, [Problem("a.txt", "not a picture")], ["A note."])
+    index = tmp_path / "data.json"
+    index.write_text(json.dumps(data.to_json()), "utf-8")
+    assert load_index(index) == data
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", "nonsense", '{"files": 3}'])
+def test_a_broken_index_is_named(tmp_path: Path, content: str) -> None:
+    index = tmp_path / "data.json"
+    index.write_text(content, "utf-8")
+    with pytest.raises(DataError, match=r"data\.json: not a readable data index"):
+        load_index(index)
+
+
+def test_all_small_classes_are_named_at_once(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"class 'ant' has 1 image, class 'bee' has 1 image; at least 2"):
+        dataset(tmp_path, ant=1, bee=1, cat=2)
+
+
+def test_two_pictures_a_class_are_enough(tmp_path: Path) -> None:
+    data = dataset(tmp_path, ant=2, bee=2)
+    assert data.counts("train") == data.counts("test") == {"ant": 1, "bee": 1}
+
+
+def test_given_test_pictures_do_not_count_for_training(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="train part: class 'bee' has 1 image"):
+        build("s", tmp_path, rows("train", ant=5, bee=1) + rows("test", ant=5, bee=5), seed=0)
+
+
+def test_one_class_is_not_enough(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="only one class, 'ant'"):
+        dataset(tmp_path, ant=9)
+
+
+def test_no_pictures_names_the_first_problem(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no readable pictures.*a\.txt: not a picture"):
+        build("s", tmp_path, [], 0, [Problem("a.txt", "not a picture")])
+
+
+def test_without_leaves_the_rest_where_they_are(tmp_path: Path) -> None:
+    data = dataset(tmp_path, cat=20, dog=20)
+    bad = data.files[7]
+    rest = data.without([Problem(bad, "damaged")])
+    before, after = (dict(zip(d.files, d.parts, strict=True)) for d in (data, rest))
+    assert before.pop(bad)
+    assert before == after
+    assert rest.problems == (Problem(bad, "damaged"),)
+
+
+@pytest.mark.parametrize("part", ["train", "valid", "test"])
+def test_without_a_whole_part_every_class_still_learns_and_is_scored(tmp_path: Path, part: str) -> None:
+    data = dataset(tmp_path, cat=6, dog=6)
+    rest = data.without(Problem(data.files[i], "damaged") for i in data.indices(part))
+    assert min(rest.counts("train").values()) >= 1
+    assert min(rest.counts("test").values()) >= 1
+
+
+def test_without_a_given_test_part_is_an_error(tmp_path: Path) -> None:
+    data = build("s", tmp_path, rows("train", cat=6, dog=6) + rows("test", cat=1, dog=1), seed=0)
+    with pytest.raises(DataError, match="no readable pictures in the test part"):
+        data.without(Problem(data.files[i], "damaged") for i in data.indices("test"))
+
+
+def test_without_most_of_a_class_is_an_error(tmp_path: Path) -> None:
+    data = dataset(tmp_path, cat=6, dog=6)
+    with pytest.raises(DataError, match=r"class 'cat' has 1 image; .*Files left out: 5; the first: all/cat/0.png: bad"):
+        data.without(Problem(f"all/cat/{i}.png", "bad") for i in range(5))

@@ -1,0 +1,75 @@
+"""Bundles: complete, never over something else, and labels that are read back or refused."""
+
+import json
+
+import pytest
+
+from tests.trained import CLASSES, finished_run
+from tltool.errors import ExportError, RunError
+from tltool.export.bundle import check_formats, read_labels, write_bundle, write_labels
+from tltool.training.run_folder import create_run
+
+
+def test_bundle_holds_the_model_and_its_labels(tmp_path):
+    run = finished_run()
+    bundle = run.export(tmp_path / "deep" / "out", ["keras", "keras"])
+    assert bundle.formats == ("keras",)
+    assert sorted(path.name for path in bundle.folder.iterdir()) == ["labels.json", "model.keras"]
+    assert bundle.keras_file.read_bytes() == run.folder.model.read_bytes()
+    assert tuple(json.loads((bundle.folder / "labels.json").read_text("utf-8"))) == CLASSES
+
+
+def test_an_empty_folder_is_taken_and_a_full_one_refused(tmp_path):
+    run = finished_run()
+    run.export(tmp_path / "out")
+    before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    with pytest.raises(ExportError, match=r"exists and is not empty. Give another --out; nothing is overwritten"):
+        run.export(tmp_path / "out")
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(ExportError, match="exists and is not empty"):
+        run.export(tmp_path / "file")
+    with pytest.raises(ExportError, match="cannot be written"):
+        run.export(tmp_path / "file" / "below")
+    assert (tmp_path / "file").read_text() == "mine"
+    assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+    (tmp_path / "empty").mkdir()
+    run.export(tmp_path / "empty")
+
+
+@pytest.mark.parametrize("formats", [["onnx"], ["keras", "tflite"], []])
+def test_formats_that_are_not_offered(tmp_path, formats):
+    with pytest.raises(ExportError, match="offered: keras"):
+        check_formats(formats)
+    with pytest.raises(ExportError, match="offered: keras"):
+        finished_run().export(tmp_path / "out", formats)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unfinished_run_is_not_exported(tmp_path):
+    from tltool import open_run
+
+    create_run(tmp_path / "run", "run", "linear-probe", 0)
+    with pytest.raises(RunError, match="this run is running, so it has no model to use"):
+        open_run(tmp_path / "run").export(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_whose_model_is_gone(tmp_path):
+    with pytest.raises(ExportError, match=r"model\.keras: missing"):
+        write_bundle(tmp_path / "model.keras", CLASSES, tmp_path / "out", ["keras"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_labels_are_read_back(tmp_path):
+    names = ("größer", "日本", 'quo"te')
+    write_labels(tmp_path / "labels.json", names)
+    assert read_labels(tmp_path / "labels.json") == names
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "{}", '["a", 1]', '"abc"', "\xff"])
+def test_labels_that_are_missing_or_something_else(tmp_path, content):
+    path = tmp_path / "labels.json"
+    if content is not None:
+        path.write_bytes(content.encode("latin-1"))
+    with pytest.raises(ExportError, match=r"labels\.json: (the class names cannot be read|not a list of class names)"):
+        read_labels(path)

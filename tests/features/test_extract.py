@@ -1,0 +1,224 @@
+"""Features once: what was read of a picture is found again by its content, and by nothing else."""
+
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+
+from tests.pictures import make_class_folders, make_picture
+from tltool.backbones import load_backbone
+from tltool.data.decoding import decode, prepare
+from tltool.features import extract as module
+from tltool.features.engine import _keras_engine, load_engine
+from tltool.features.extract import content_keys, digest, extract
+from tltool.features.taps import POOLINGS, pooled, tap_layout
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    return load_backbone("tiny_random")
+
+
+@pytest.fixture(scope="module")
+def engine(backbone):
+    return load_engine(module.tap_model(backbone))
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("TLTOOL_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def read(monkeypatch, engine):
+    """How many pictures each batch through the engine had."""
+    sizes = []
+
+    def counting(pictures):
+        sizes.append(len(pictures))
+        return engine(pictures)
+
+    monkeypatch.setattr(module, "load_engine", lambda model: counting)
+    return sizes
+
+
+@pytest.fixture
+def root(tmp_path):
+    return make_class_folders(tmp_path / "photos", {"ant": 10, "bee": 9}, size=40)
+
+
+def listed(root):
+    return sorted(path.relative_to(root).as_posix() for path in root.rglob("*.*"))
+
+
+def no_engine(model):
+    raise AssertionError("everything was known")
+
+
+def test_features_are_those_of_the_network_on_the_prepared_picture(backbone, root, read):
+    files = listed(root)
+    table = extract(backbone, root, files)
+    model = keras.Model(
+        backbone.network.input, [pooled(backbone, ["stage2", "top"], POOLINGS), backbone.network.output]
+    )
+    pixels = np.stack([prepare(decode(root / file), backbone.image_size) for file in files])
+    features, logits = model.predict_on_batch(pixels)
+    assert table.indices.tolist() == list(range(19))
+    assert table.values.shape == (19, tap_layout(backbone).width)
+    np.testing.assert_allclose(
+        table.select(["stage2", "top"], POOLINGS), features, rtol=1e-3, atol=1e-4 * np.abs(features).max()
+    )
+    probabilities = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(table.confidence, probabilities.max(axis=1), rtol=1e-3)
+    assert len({row.tobytes() for row in table.values}) == 19  # the pictures differ, so that a mix-up would show
+
+
+def test_the_second_time_the_network_is_not_asked(backbone, root, read, monkeypatch):
+    files = listed(root)
+    first = extract(backbone, root, files)
+    assert sum(read) == 19
+    monkeypatch.setattr(module, "load_engine", no_engine)
+    second = extract(load_backbone("tiny_random"), root, files)
+    np.testing.assert_array_equal(first.values, second.values)
+    np.testing.assert_array_equal(first.confidence, second.confidence)
+    assert first.keys == second.keys
+    backwards = extract(backbone, root, files[::-1])
+    np.testing.assert_array_equal(first.values, backwards.values[::-1])
+
+
+def test_a_renamed_or_moved_file_keeps_its_features(backbone, root, tmp_path, read, monkeypatch):
+    before = extract(backbone, root, ["ant/ant_0003.png"])
+    (root / "ant/ant_0003.png").rename(root / "bee/other.png")
+    root.rename(tmp_path / "elsewhere")
+    monkeypatch.setattr(module, "load_engine", no_engine)
+    after = extract(backbone, tmp_path / "elsewhere", ["bee/other.png"])
+    np.testing.assert_array_equal(before.values, after.values)
+    assert before.keys == after.keys
+
+
+def test_a_changed_picture_is_read_again(backbone, root, read):
+    files = listed(root)
+    before = extract(backbone, root, files)
+    read.clear()
+    make_picture(root / files[4], (1, 2, 3), 40)
+    after = extract(backbone, root, files)
+    assert read == [1]
+    changed = (before.values != after.values).any(axis=1)
+    assert np.flatnonzero(changed).tolist() == [4]
+
+
+def test_unreadable_files_are_told_of_and_the_rows_stay_aligned(backbone, root, read):
+    whole = extract(backbone, root, listed(root))
+    by_name = dict(zip(listed(root), whole.values, strict=True))
+    (root / "ant/ant_0002.png").write_text("no picture")
+    (root / "bee/bee_0000.png").write_bytes((root / "bee/bee_0000.png").read_bytes()[:200])
+    (root / "bee/bee_0003.png").write_bytes(b"")
+    (root / "ant/ant_0005.png").unlink()
+    files = [*by_name, "bee/never_was.png"]
+    for _ in range(2):  # the second time everything readable is known
+        table = extract(backbone, root, files)
+        assert [(problem.path, problem.reason.partition(" (")[0]) for problem in table.problems] == [
+            ("ant/ant_0002.png", "not a picture that can be read"),
+            ("ant/ant_0005.png", "cannot be read"),
+            ("bee/bee_0000.png", "damaged picture"),
+            ("bee/bee_0003.png", "the file is empty"),
+            ("bee/never_was.png", "cannot be read"),
+        ]
+        assert len(table.indices) == len(table.values) == len(table.confidence) == len(table.keys) == 15
+        for index, row in zip(table.indices, table.values, strict=True):
+            np.testing.assert_array_equal(row, by_name[files[index]])
+
+
+def test_nothing_readable_gives_an_empty_table(backbone, root, read):
+    (root / "ant/ant_0000.png").write_text("no picture")
+    table = extract(backbone, root, ["ant/ant_0000.png", "ant/never_was.png"])
+    assert table.values.shape == (0, tap_layout(backbone).width)
+    assert table.confidence.shape == (0,)
+    assert len(table.problems) == 2
+    assert extract(backbone, root, []).values.shape == (0, tap_layout(backbone).width)
+
+
+def test_copies_of_a_picture_have_a_row_each(backbone, root, read):
+    (root / "ant/copy.png").write_bytes((root / "ant/ant_0000.png").read_bytes())
+    table = extract(backbone, root, ["ant/ant_0000.png", "ant/ant_0001.png", "ant/copy.png"])
+    assert table.indices.tolist() == [0, 1, 2]
+    np.testing.assert_array_equal(table.values[0], table.values[2])
+    assert (table.values[0] != table.values[1]).any()
+
+
+def test_other_weights_or_another_size_have_features_of_their_own(backbone, root, monkeypatch):
+    files = listed(root)[:3]
+    monkeypatch.setattr(module, "load_engine", _keras_engine)  # it starts sooner
+    first = extract(backbone, root, files)
+    changed = load_backbone("tiny_random")
+    kernel = changed.network.get_layer("stem_conv").kernel
+    kernel.assign(kernel * 1.5)
+    second = extract(changed, root, files)
+    assert (first.values != second.values).any(axis=1).all()
+    third = extract(load_backbone("tiny_random", image_size=48), root, files)
+    assert (third.values != first.values).any(axis=1).all()
+    monkeypatch.setattr(module, "load_engine", no_engine)
+    np.testing.assert_array_equal(extract(backbone, root, files).values, first.values)
+    np.testing.assert_array_equal(extract(replace(changed), root, files).values, second.values)
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_an_interruption_keeps_what_was_stored(backbone, root, read, engine, error, monkeypatch):
+    files = listed(root)
+    expected = extract(backbone, root, files).values
+    monkeypatch.setenv("TLTOOL_CACHE", str(root.parent / "another cache"))
+    monkeypatch.setattr(module, "TRANSACTION", 8)
+    seen = []
+
+    def failing(pictures):
+        if sum(seen) >= 16:
+            raise error("stopped")
+        seen.append(len(pictures))
+        return engine(pictures)
+
+    monkeypatch.setattr(module, "load_engine", lambda model: failing)
+    with pytest.raises(error, match="stopped"):
+        extract(backbone, root, files)
+    assert seen == [8, 8]
+    read.clear()
+    finishing = []
+    monkeypatch.setattr(
+        module, "load_engine", lambda model: lambda pictures: finishing.append(pictures) or engine(pictures)
+    )
+    table = extract(backbone, root, files)
+    assert [len(pictures) for pictures in finishing] == [3]
+    np.testing.assert_allclose(table.values, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_backbone_stays_as_it_is(backbone, root, read):
+    before = [weight.copy() for weight in backbone.network.get_weights()]
+    extract(backbone, root, listed(root))
+    for old, new in zip(before, backbone.network.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_progress_grows_to_its_total(backbone, root, read):
+    (root / "ant/ant_0002.png").write_text("no picture")
+    files = [*listed(root), "ant/never_was.png"]
+    extract(backbone, root, files[:5])
+    told = []
+    extract(backbone, root, files, lambda *report: told.append(report))
+    done = [count for _, count, _ in told]
+    assert {(task, total) for task, _, total in told} == {(module.TASK, 20)}
+    assert done == sorted(done)
+    assert (done[0], done[-1]) == (4, 20)
+
+
+def test_content_keys_stand_for_bytes(root):
+    (root / "copy.png").write_bytes((root / "ant/ant_0000.png").read_bytes())
+    keys, problems = content_keys(root, ["ant/ant_0000.png", "none.png", "copy.png", "ant/ant_0001.png"])
+    assert keys[0] == keys[2] != keys[3]
+    assert keys[1] is None
+    assert [problem.path for problem in problems] == ["none.png"]
+
+
+def test_the_digest_of_a_set_does_not_follow_its_order():
+    assert digest(["a", "b", "c"]) == digest(["c", "a", "b"])
+    assert len({digest(keys) for keys in (["a", "b"], ["a"], ["ab"], [])}) == 4

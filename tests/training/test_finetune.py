@@ -1,0 +1,310 @@
+"""Fine-tuning: what moves, what stays, and that the probe is what comes out unless something better was found."""
+
+import dataclasses
+import math
+import time
+
+import keras
+import numpy as np
+import pytest
+
+from tests.pictures import make_class_folders
+from tltool.backbones.backbone import Backbone, Stage
+from tltool.data import load_dataset, read_batches
+from tltool.errors import RecipeError
+from tltool.features.taps import pooled
+from tltool.heads.logistic import LogisticProblem, log_loss
+from tltool.heads.network import LOGITS, attach_head
+from tltool.recipes import StageRecipe
+from tltool.training import finetune
+from tltool.training.events import EventLog
+from tltool.training.finetune import FineTuning, Pictures, build_optimizer, fine_tune, select_trainable
+
+STAGE = StageRecipe(
+    name="tune",
+    trainable="head",
+    epochs=2,
+    batch_size=8,
+    optimizer="adamw",
+    learning_rate=0.003,
+    weight_decay=0.01,
+    warmup=0.0,
+    label_smoothing=0.0,
+    patience=3,
+)
+SIZE = 32
+STATISTICS = ("gamma", "beta", "moving_mean", "moving_variance")
+
+
+@dataclasses.dataclass
+class Bench:
+    """A backbone with a solved head, pictures, and the events of what is done with them."""
+
+    backbone: Backbone
+    model: keras.Model
+    train: Pictures
+    valid: Pictures
+    heard: list = dataclasses.field(default_factory=list)
+
+    def tune(self, *stages: StageRecipe, seed: int = 0, deadline: float | None = None) -> FineTuning:
+        events = EventLog(None, self.heard.append)
+        return fine_tune(self.model, self.backbone, stages, self.train, self.valid, seed, events, deadline)
+
+    def texts(self, kind: str) -> list[str]:
+        return [event["text"] for event in self.heard if event["event"] == kind]
+
+    @property
+    def epochs(self) -> list[dict]:
+        return [event for event in self.heard if event["event"] == "epoch"]
+
+
+def small_backbone() -> Backbone:
+    """Four stages of convolution, BatchNorm and ReLU after a fixed layer; a real one takes seconds to compile."""
+    x = picture = keras.Input((SIZE, SIZE, 3), name="image")
+    x = keras.layers.Rescaling(1 / 128, -127 / 128, name="rescale")(x)
+    turn = keras.initializers.Orthogonal(seed=0)
+    x = keras.layers.Conv2D(3, 1, use_bias=False, kernel_initializer=turn, name="preprocess_turn")(x)
+    stages = []
+    for number in range(1, 5):
+        seed = keras.initializers.HeNormal(seed=number)
+        x = keras.layers.Conv2D(8, 3, strides=2, padding="same", kernel_initializer=seed, name=f"conv{number}")(x)
+        x = keras.layers.BatchNormalization(name=f"bn{number}")(x)
+        x = keras.layers.ReLU(name=f"relu{number}")(x)
+        stages.append(Stage(f"stage{number}", f"relu{number}"))
+    logits = keras.layers.Dense(10, name="old_logits")(keras.layers.GlobalAveragePooling2D(name="old_pool")(x))
+    return Backbone("small", keras.Model(picture, logits), tuple(stages), SIZE, "")
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder = make_class_folders(tmp_path_factory.mktemp("finetune"), {"ant": 14, "bee": 14, "cat": 14})
+    data = load_dataset(folder)
+    (batch,) = read_batches(data.paths, SIZE, len(data))
+    backbone = small_backbone()
+    features = keras.Model(backbone.network.input, pooled(backbone, ["stage4"], ["mean"]))
+    return data, features.predict_on_batch(batch.pixels)
+
+
+@pytest.fixture
+def bench(pictures):
+    return make_bench(pictures)
+
+
+def make_bench(pictures) -> Bench:
+    """A new backbone each time, for fine-tuning changes it. The ridge is strong, so there is room for improvement."""
+    data, features = pictures
+    backbone = small_backbone()
+    rows = data.indices("train")
+    head = LogisticProblem(features[rows], data.labels_of(rows), 3).fit(30.0)
+
+    def part(name: str) -> Pictures:
+        indices = data.indices(name)
+        return Pictures([data.paths[i] for i in indices], data.labels_of(indices))
+
+    return Bench(backbone, attach_head(backbone, ["stage4"], ["mean"], head), part("train"), part("valid"))
+
+
+def weights_of(model: keras.Model) -> dict[str, np.ndarray]:
+    return {variable.path: np.array(keras.ops.convert_to_numpy(variable)) for variable in model.variables}
+
+
+def changed(before: dict[str, np.ndarray], after: dict[str, np.ndarray]) -> set[str]:
+    assert before.keys() == after.keys()
+    return {path for path in before if not np.array_equal(before[path], after[path])}
+
+
+def same(first: list[np.ndarray], second: list[np.ndarray]) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+@pytest.mark.parametrize("trainable", ["head", "top:1", "top:3", "all"])
+def test_frozen_means_frozen(bench: Bench, monkeypatch, trainable: str):
+    # Whatever the validation pictures say, what was trained is kept: here it is asked what training moves.
+    losses = iter([2.0, 1.0])
+    monkeypatch.setattr(finetune, "evaluate_log_loss", lambda *_: next(losses))
+    before = weights_of(bench.model)
+    tuning = bench.tune(STAGE.model_copy(update={"trainable": trainable, "epochs": 1}))
+    assert tuning.kept
+    moved = changed(before, weights_of(bench.model))
+
+    count = {"head": 0, "all": len(bench.backbone.stages)}.get(trainable) or int("0" + trainable[4:])
+    stages = bench.backbone.stage_names[len(bench.backbone.stages) - count :]
+    named = [layer for stage in stages for layer in bench.backbone.layers_of(stage)]
+    expected = {
+        variable.path
+        for layer in [*named, bench.model.get_layer(LOGITS)]
+        for variable in layer.weights
+        if not isinstance(layer, keras.layers.BatchNormalization)
+    }
+    assert moved == expected
+    assert {f"{LOGITS}/kernel", f"{LOGITS}/bias"} <= moved
+    assert not [path for path in moved if path.endswith(STATISTICS)]
+    assert [path for path in before if path.endswith("moving_mean")]
+    assert [path for path in before if path.startswith("preprocess_")]
+
+
+def test_absurd_rate_hands_the_probe_back_bit_for_bit(bench: Bench):
+    before = bench.model.get_weights()
+    tuning = bench.tune(STAGE.model_copy(update={"trainable": "all", "learning_rate": 10.0}))
+    assert not tuning.kept
+    assert tuning.log_loss > tuning.probe_log_loss
+    assert same(before, bench.model.get_weights())
+    (note,) = bench.texts("note")
+    assert "the probe is handed back" in note
+    assert f"probe {tuning.probe_log_loss:.4f}" in note
+    assert f"fine-tuned {tuning.log_loss:.4f}" in note
+
+
+def test_divergence_to_nan_hands_the_probe_back_and_stops(bench: Bench):
+    before = bench.model.get_weights()
+    tuning = bench.tune(STAGE.model_copy(update={"trainable": "all", "learning_rate": 1e30, "epochs": 50}))
+    assert not tuning.kept
+    assert tuning.log_loss == math.inf
+    assert len(bench.epochs) == 1
+    assert same(before, bench.model.get_weights())
+    assert bench.texts("note") == ["No epoch of fine-tuning gave a finite log loss: the probe is handed back."]
+
+
+def test_a_weak_probe_is_improved_and_the_best_weights_come_out(bench: Bench):
+    tuning = bench.tune(STAGE.model_copy(update={"trainable": "top:2", "epochs": 6, "learning_rate": 0.02}))
+    assert tuning.kept
+    assert tuning.log_loss < tuning.probe_log_loss - 0.05
+    assert tuning.log_loss == min(epoch["valid_log_loss"] for epoch in bench.epochs)
+    assert "lower: it is kept" in bench.texts("note")[-1]
+    # The weights that the model holds now are those that were scored.
+    (batch,) = read_batches(bench.valid.paths, SIZE, len(bench.valid))
+    now = log_loss(bench.model.predict_on_batch(batch.pixels), bench.valid.labels).mean()
+    assert now == pytest.approx(tuning.log_loss, abs=1e-5)
+
+
+def test_early_stopping_by_patience_keeps_the_best_epoch(bench: Bench, monkeypatch):
+    script, seen = [1.0, 0.9, 0.5, 0.6, 0.7, 0.1], []
+
+    def scripted(model, pictures, size):
+        seen.append(model.get_weights())
+        return script[len(seen) - 1]
+
+    monkeypatch.setattr(finetune, "evaluate_log_loss", scripted)
+    tuning = bench.tune(STAGE.model_copy(update={"epochs": 10, "patience": 2}))
+    assert [epoch["valid_log_loss"] for epoch in bench.epochs] == [0.9, 0.5, 0.6, 0.7]
+    assert tuning == FineTuning(probe_log_loss=1.0, log_loss=0.5, kept=True)
+    assert same(bench.model.get_weights(), seen[2])
+    assert not same(seen[2], seen[3])
+    bars = [event for event in bench.heard if event["event"] == "progress"]
+    assert bars[-1]["done"] == bars[-1]["total"]
+
+
+def test_same_seed_same_weights_another_seed_others(pictures, monkeypatch):
+    # Whatever the validation pictures say, what was trained is kept.
+    monkeypatch.setattr(finetune, "evaluate_log_loss", lambda *_: next(losses))
+    stage = STAGE.model_copy(update={"trainable": "all", "learning_rate": 0.01, "epochs": 1})
+    results = []
+    for seed in (3, 3, 4):
+        losses, bench = iter([2.0, 1.0]), make_bench(pictures)
+        assert bench.tune(stage, seed=seed).kept
+        results.append(bench.model.get_weights())
+    assert same(results[0], results[1])
+    assert not same(results[0], results[2])
+
+
+def test_a_second_stage_goes_on_from_the_best_of_the_first(bench: Bench, monkeypatch):
+    script, seen = [1.0, 0.5, 0.8, 0.6, 0.4], []
+
+    def scripted(model, pictures, size):
+        seen.append(model.get_weights())
+        return script[len(seen) - 1]
+
+    monkeypatch.setattr(finetune, "evaluate_log_loss", scripted)
+    nothing = STAGE.model_copy(update={"name": "still", "learning_rate": 1e-30, "weight_decay": 0.0})
+    tuning = bench.tune(STAGE, nothing)
+    assert same(seen[3], seen[1])  # the second stage cannot move, so it still has what the first handed on
+    assert not same(seen[2], seen[1])
+    assert tuning == FineTuning(1.0, 0.4, kept=True)
+    assert [text.split(":")[0] for text in bench.texts("stage")] == [
+        "Fine-tuning stage 1 of 2",
+        "Fine-tuning stage 2 of 2",
+    ]
+
+
+@pytest.mark.parametrize("optimizer", ["momentum", "adamw"])
+def test_optimizers_lower_the_training_loss(pictures, optimizer: str):
+    bench = make_bench(pictures)
+    rate = {"momentum": 0.1, "adamw": 0.02}[optimizer]
+    changes = {"optimizer": optimizer, "learning_rate": rate, "trainable": "top:2", "epochs": 6, "warmup": 0.25}
+    stage = STAGE.model_copy(update=changes)
+    tuning = bench.tune(stage)
+    losses = [epoch["loss"] for epoch in bench.epochs]
+    assert losses[-1] < losses[0] - 0.05
+    assert tuning.kept
+    expected = {"momentum": keras.optimizers.SGD, "adamw": keras.optimizers.AdamW}[optimizer]
+    assert type(build_optimizer(stage, 10)) is expected
+
+
+@pytest.mark.parametrize(("warmup", "steps"), [(0.0, 40), (0.1, 40), (0.5, 7), (0.3, 100), (0.1, 5)])
+def test_schedule_is_linear_then_a_cosine_to_zero(warmup: float, steps: int):
+    peak = 0.02
+    stage = STAGE.model_copy(update={"warmup": warmup, "learning_rate": peak})
+    schedule = build_optimizer(stage, steps)._learning_rate
+    rising = math.floor(warmup * steps)
+    for step in range(steps + 1):
+        if step < rising:
+            expected = peak * step / rising
+        else:
+            expected = peak * 0.5 * (1 + math.cos(math.pi * (step - rising) / (steps - rising)))
+        assert float(schedule(step)) == pytest.approx(expected, rel=1e-5, abs=1e-9), step
+    assert float(schedule(steps)) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_momentum_step_is_the_textbook_one():
+    """Nesterov, 1983, as Sutskever et al., 2013 write it: v = m v - r g, then w += m v - r g; float64 by hand."""
+    stage = STAGE.model_copy(update={"optimizer": "momentum", "weight_decay": 0.0, "learning_rate": 0.1})
+    optimizer = build_optimizer(stage, 5)
+    variable = keras.Variable(np.array([1.0, -2.0]), dtype="float64")
+    optimizer.build([variable])
+    weight, velocity = np.array([1.0, -2.0]), np.zeros(2)
+    for step in range(5):
+        gradient = 2 * weight
+        rate = 0.1 * 0.5 * (1 + math.cos(math.pi * step / 5))
+        velocity = 0.9 * velocity - rate * gradient
+        weight = weight + 0.9 * velocity - rate * gradient
+        optimizer.apply([keras.ops.convert_to_tensor(gradient)])
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(variable), weight, rtol=1e-6)
+
+
+def test_budget_too_small_for_an_epoch_hands_the_probe_back(bench: Bench):
+    before = bench.model.get_weights()
+    tuning = bench.tune(STAGE, STAGE, deadline=time.monotonic() - 1)
+    assert tuning.log_loss == math.inf
+    assert not tuning.kept
+    assert same(before, bench.model.get_weights())
+    assert not bench.epochs
+    first, second = bench.texts("note")
+    assert "which the budget no longer holds" in first
+    assert "the probe is handed back" in second
+
+
+def test_budget_for_some_epochs_shortens_the_schedule(bench: Bench, monkeypatch):
+    monkeypatch.setattr(finetune, "_epoch_seconds", lambda *_: 100.0)
+    steps = []
+    monkeypatch.setattr(finetune, "build_optimizer", lambda s, total: steps.append(total) or build_optimizer(s, total))
+    bench.tune(STAGE.model_copy(update={"epochs": 10, "patience": 10}), deadline=time.monotonic() + 350)
+    a_epoch = math.ceil(len(bench.train) / STAGE.batch_size)
+    assert steps == [3 * a_epoch]
+    assert len(bench.epochs) == 3
+    assert bench.texts("note")[0] == "The budget holds 3 of 10 epochs (100 s each)."
+
+
+def test_measuring_an_epoch_moves_nothing(bench: Bench):
+    select_trainable(bench.model, bench.backbone, "all")
+    before = bench.model.get_weights()
+    seconds = finetune._epoch_seconds(bench.model, STAGE, bench.train, bench.valid, SIZE)
+    assert 0 < seconds < 60
+    assert same(before, bench.model.get_weights())
+
+
+def test_top_of_more_stages_than_there_are():
+    backbone = small_backbone()
+    count = len(backbone.stages)
+    assert finetune.trained_stages(backbone, f"top:{count}") == backbone.stage_names
+    with pytest.raises(RecipeError, match=rf"'top:{count + 1}': small has {count} stages. Name fewer"):
+        select_trainable(backbone.network, backbone, f"top:{count + 1}")

@@ -1,0 +1,113 @@
+"""Run folders: made once, never over something else, and telling the truth about runs that are gone."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tltool.errors import RunError
+from tltool.training.run_folder import RunFolder, create_run, list_runs, new_run_path
+
+
+def dead_process() -> int:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_a_new_run_is_running_in_this_process(tmp_path):
+    run = create_run(tmp_path / "deep" / "run", "run", "linear-probe", 7)
+    state = run.read_state()
+    assert {key: state[key] for key in ("name", "recipe", "seed", "state", "pid", "reason")} == {
+        "name": "run",
+        "recipe": "linear-probe",
+        "seed": 7,
+        "state": "running",
+        "pid": os.getpid(),
+        "reason": None,
+    }
+    assert run.events.read_text() == ""
+
+
+def test_state_is_merged(tmp_path):
+    run = create_run(tmp_path / "run", "run", "linear-probe", 0)
+    started = run.read_state()["started"]
+    run.write_state(state="done", top1=0.5)
+    state = run.read_state()
+    assert (state["state"], state["top1"], state["started"], state["seed"]) == ("done", 0.5, started, 0)
+    assert state["updated"] >= started
+    assert [path.name for path in sorted(run.path.iterdir())] == ["events.jsonl", "run.json"]  # no temporary file
+
+
+def test_an_empty_folder_is_taken(tmp_path):
+    assert create_run(tmp_path, "run", "linear-probe", 0).path == tmp_path
+
+
+def test_nothing_is_overwritten(tmp_path):
+    create_run(tmp_path / "run", "run", "linear-probe", 0)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    (tmp_path / "file").write_text("a file")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for name, message in [
+        ("run", "already holds a run. Give another --out"),
+        ("mine", "exists and is not empty. Give another --out"),
+        ("file", "exists and is not empty. Give another --out"),
+    ]:
+        with pytest.raises(RunError, match=message):
+            create_run(tmp_path / name, "run", "linear-probe", 0)
+    with pytest.raises(RunError, match=r"cannot be written there .* Give another --out"):
+        create_run(tmp_path / "file" / "below", "run", "linear-probe", 0)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_run_whose_process_is_gone_is_interrupted(tmp_path):
+    run = create_run(tmp_path / "run", "run", "linear-probe", 0)
+    run.write_state(pid=dead_process())
+    assert run.read_state()["state"] == "interrupted"
+    with pytest.raises(RunError, match="this run is interrupted, so it has no model to use"):
+        run.require_done()
+    run.write_state(state="done")
+    assert run.read_state()["state"] == "done"
+    run.require_done()
+
+
+def test_an_unfinished_run_says_why(tmp_path):
+    run = create_run(tmp_path / "run", "run", "linear-probe", 0)
+    with pytest.raises(RunError, match="this run is running"):
+        run.require_done()
+    run.write_state(state="failed", reason="no space left")
+    with pytest.raises(RunError, match="this run is failed: no space left, so it has no model"):
+        run.require_done()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"state": "done"}', "\xff"])
+def test_a_foreign_run_json_is_no_run(tmp_path, content):
+    (tmp_path / "run.json").write_bytes(content.encode("latin-1"))
+    with pytest.raises(RunError, match=r"run\.json"):
+        RunFolder(tmp_path).read_state()
+
+
+def test_no_run_at_all(tmp_path):
+    with pytest.raises(RunError, match=r"not a run folder \(run\.json is missing\)"):
+        RunFolder(tmp_path).read_state()
+
+
+def test_runs_are_listed_oldest_first_and_foreign_ones_passed_over(tmp_path):
+    for name, started in (("b", 2.0), ("a", 3.0), ("c", 1.0)):
+        create_run(tmp_path / name, name, "linear-probe", 0).write_state(started=started)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "run.json").write_text(json.dumps({"program": "another one"}))
+    (tmp_path / "empty").mkdir()
+    assert [run.path.name for run in list_runs(tmp_path)] == ["c", "b", "a"]
+    assert list_runs(tmp_path / "missing") == []
+
+
+def test_new_run_path_is_the_first_free_one(tmp_path):
+    assert new_run_path("ants", tmp_path / "runs").name == "ants-1"
+    for name in ("ants-1", "ants-3"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+    (tmp_path / "runs" / "ants-2").write_text("a file")
+    assert new_run_path("ants", tmp_path / "runs").name == "ants-4"

@@ -1,0 +1,60 @@
+"""tltool turns a folder of pictures into a fine-tuned classifier, and says why it trained it the way it did.
+
+import tltool as tl
+run = tl.fit("photos.zip")
+run.export("out")
+tl.load_model("out").predict(["a.jpg"])
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tltool.data import Dataset, load_dataset
+    from tltool.errors import TltoolError
+    from tltool.export.predictor import load_model
+    from tltool.pipeline import Plan, Run, fit, inspect, open_run, recommend
+    from tltool.recipes import Recipe, load_recipe
+
+__version__ = "0.1.0"
+
+# Found on first use: TensorFlow takes seconds to import, and `tltool --help` should not.
+_HOMES = {
+    "Dataset": "tltool.data",
+    "Plan": "tltool.pipeline",
+    "Recipe": "tltool.recipes",
+    "Run": "tltool.pipeline",
+    "TltoolError": "tltool.errors",
+    "fit": "tltool.pipeline",
+    "inspect": "tltool.pipeline",
+    "load_dataset": "tltool.data",
+    "load_model": "tltool.export.predictor",
+    "load_recipe": "tltool.recipes",
+    "open_run": "tltool.pipeline",
+    "recommend": "tltool.pipeline",
+}
+
+__all__ = [
+    "Dataset",
+    "Plan",
+    "Recipe",
+    "Run",
+    "TltoolError",
+    "fit",
+    "inspect",
+    "load_dataset",
+    "load_model",
+    "load_recipe",
+    "open_run",
+    "recommend",
+]
+
+
+def __getattr__(name: str):
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'tltool' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted(globals().keys() | set(__all__))

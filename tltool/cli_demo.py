@@ -1,0 +1,52 @@
+"""`tltool demo`: what a user would do, one step after the other, on real pictures."""
+
+from pathlib import Path
+
+from tltool import console
+from tltool.demo import write_digits
+from tltool.errors import TltoolError
+from tltool.training.run_folder import new_run_path
+
+
+def run_demo(out: Path | None) -> None:
+    """Runs all steps in a new folder and tells what each does.
+
+    Raises:
+        TltoolError: if the folder is not empty.
+    """
+    folder = out if out is not None else new_run_path("demo", Path())
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise TltoolError(f"{folder}: exists and is not empty. Give another --out.")
+    say = console.remarks.print
+    say("[bold]1. Data[/]: 400 handwritten digits that come with scikit-learn, written out as ten class folders.")
+    data = write_digits(folder / "digits")
+    with console.progress() as listener:
+        console.prepare(listener)
+        from tltool import pipeline
+        from tltool.export.predictor import load_model, write_csv
+
+        say(f"[bold]2. Inspect[/]: tltool inspect {data}")
+        facts = pipeline.inspect(data, report=console.as_report(listener))
+    plan = pipeline.recommend(facts)
+    console.show_inspection(facts, plan.decision)
+    say(f"[bold]3. Fit[/]: tltool fit {data} --out {folder / 'run'}")
+    with console.progress() as listener:
+        run = pipeline.fit(data, out=folder / "run", listener=listener)
+    say(f"[bold]4. Evaluate[/]: the run held out {run.metrics.pictures} pictures that it never learned from.")
+    console.show_run(run)
+    console.results.print(
+        "That is honest, not good: networks made for digits, trained on all 1,797, reach 99 %. ImageNet knows nothing "
+        "of pen strokes; the probe makes the best of its features."
+    )
+    say(f"[bold]5. Export[/]: tltool export {run.path} --formats keras --out {folder / 'bundle'}")
+    bundle = run.export(folder / "bundle")
+    console.results.print(f"Model: {bundle.keras_file} ({bundle.keras_file.stat().st_size / 1e6:.1f} MB)")
+    held_out = [run.data.root / run.data.files[i] for i in run.data.indices("test")][::8]
+    csv_file = folder / "predictions.csv"
+    say(f"[bold]6. Predict[/]: tltool predict {bundle.folder} PICTURES --csv {csv_file}")
+    predictor = load_model(bundle.folder)
+    predictions = predictor.predict(held_out)
+    with csv_file.open("w", encoding="utf-8", newline="") as file:
+        write_csv(file, predictor.class_names, predictions)
+    console.show_predictions(predictions)
+    say(f"Everything lies in {folder}; delete it when you like.")

@@ -1,0 +1,29 @@
+"""What tltool raises when a user can put it right: each message says where, which rule, and what to do."""
+
+
+class TltoolError(Exception):
+    """A mistake in what tltool was given. The command line prints the message alone and exits with status 2."""
+
+
+class DataError(TltoolError):
+    """Pictures, folders or archives that cannot be used as they are."""
+
+
+class RecipeError(TltoolError):
+    """A recipe that cannot be read or breaks its rules; the message lists every fault."""
+
+
+class WeightsError(TltoolError):
+    """Pretrained weights that are missing, cannot be reached, or do not fit the network."""
+
+
+class RunError(TltoolError):
+    """A run folder that is missing, unfinished or would be overwritten."""
+
+
+class ExportError(TltoolError):
+    """A model that cannot be exported or loaded as asked."""
+
+
+class ShapeError(TltoolError, ValueError):
+    """Arrays whose shapes do not fit each other."""

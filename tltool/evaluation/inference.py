@@ -1,0 +1,56 @@
+"""Runs a finished picture model over files."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from tltool.data.batches import read_batches
+from tltool.data.dataset import Problem
+from tltool.heads.network import prepared_model
+from tltool.progress import Report, silent
+
+BATCH = 16
+TASK = "Classifying"
+
+
+@dataclass(frozen=True, eq=False)
+class Probabilities:
+    """What a model says of some files.
+
+    Attributes:
+        values: Class probabilities of the readable files, shape (n, C).
+        indices: Their positions among the files that were asked for, shape (n,).
+        problems: The unreadable ones.
+    """
+
+    values: np.ndarray
+    indices: np.ndarray
+    problems: tuple[Problem, ...]
+
+
+def classify(model: keras.Model, paths: Sequence[Path], report: Report = silent) -> Probabilities:
+    """Probabilities for picture files, with memory that does not grow with their number.
+
+    Args:
+        model: A picture model, as a run or an export holds it.
+        paths: Files; the unreadable ones are told of, not raised.
+        report: Told how many files are done.
+    """
+    network = prepared_model(model)
+    size = network.input.shape[1]
+    values, indices, problems = [], [], []
+    for done, batch in enumerate(read_batches(paths, size, BATCH)):
+        if len(batch.indices):
+            values.append(network.predict_on_batch(batch.pixels))
+            indices.append(batch.indices)
+        problems += [Problem(str(paths[position]), reason) for position, reason in batch.problems]
+        report(TASK, min(len(paths), (done + 1) * BATCH), len(paths))
+    classes = model.output.shape[-1]
+    return Probabilities(
+        values=np.concatenate(values) if values else np.empty((0, classes), np.float32),
+        indices=np.concatenate(indices) if indices else np.empty(0, np.int64),
+        problems=tuple(problems),
+    )

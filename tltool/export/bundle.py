@@ -1,0 +1,88 @@
+"""A folder with a finished model and all that is needed to use it elsewhere."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tltool.errors import ExportError
+from tltool.files import replacing, write_json
+
+FORMATS = ("keras",)
+MODEL_FILE = "model.keras"
+LABELS_FILE = "labels.json"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Where an export lies.
+
+    Attributes:
+        folder: Holds `model.keras` and `labels.json`.
+        formats: Which formats are in it.
+    """
+
+    folder: Path
+    formats: tuple[str, ...]
+
+    @property
+    def keras_file(self) -> Path:
+        return self.folder / MODEL_FILE
+
+
+def check_formats(formats: Sequence[str]) -> tuple[str, ...]:
+    """The formats without repeats.
+
+    Raises:
+        ExportError: if one is not offered, or there is none.
+    """
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown or not formats:
+        what = f"Cannot export to {', '.join(unknown)}" if unknown else "No format given"
+        raise ExportError(f"{what}; offered: {', '.join(FORMATS)}.")
+    return tuple(dict.fromkeys(formats))
+
+
+def write_bundle(model_file: Path, class_names: Sequence[str], folder: Path, formats: Sequence[str]) -> Bundle:
+    """Writes a bundle from a run's picture model.
+
+    The `.keras` file takes uint8 RGB pictures of any size and gives probabilities; resizing and preprocessing are
+    inside. It loads in plain Keras, in safe mode, without tltool.
+
+    Raises:
+        ExportError: if a format is not offered, or the folder is not empty.
+    """
+    formats = check_formats(formats)
+    if not model_file.is_file():
+        raise ExportError(f"{model_file}: missing, so there is nothing to export. Fit again.")
+    try:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise ExportError(f"{folder}: exists and is not empty. Give another --out; nothing is overwritten.")
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(folder / MODEL_FILE) as temporary:
+            shutil.copyfile(model_file, temporary)
+        write_labels(folder / LABELS_FILE, class_names)
+    except OSError as error:
+        raise ExportError(f"{folder}: cannot be written ({error.strerror}). Give another --out.") from None
+    return Bundle(folder, formats)
+
+
+def write_labels(path: Path, class_names: Sequence[str]) -> None:
+    """Writes class names in the order of the model's outputs."""
+    write_json(path, list(class_names))
+
+
+def read_labels(path: Path) -> tuple[str, ...]:
+    """Reads them back.
+
+    Raises:
+        ExportError: if the file is missing or holds something else.
+    """
+    try:
+        names = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ExportError(f"{path}: the class names cannot be read ({error}). Keep it beside the model.") from None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ExportError(f"{path}: not a list of class names. Export the model again.")
+    return tuple(names)

@@ -1,0 +1,140 @@
+"""Labels for new pictures, from a run, a bundle or a model file."""
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import numpy as np
+
+from tltool.data.dataset import Problem
+from tltool.data.files import picture_files
+from tltool.errors import ExportError, TltoolError
+from tltool.export.bundle import LABELS_FILE, MODEL_FILE, read_labels
+from tltool.progress import Report, silent
+
+if TYPE_CHECKING:
+    import keras
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What a model says of one picture.
+
+    Attributes:
+        path: The file.
+        label: The most probable class.
+        confidence: Its probability, in (0, 1].
+        probabilities: By class name, summing to 1.
+    """
+
+    path: Path
+    label: str
+    confidence: float
+    probabilities: dict[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Predictor:
+    """A model ready to classify.
+
+    Attributes:
+        model_file: A picture model: uint8 RGB in, probabilities out.
+        class_names: In the order of its outputs.
+    """
+
+    model_file: Path
+    class_names: tuple[str, ...]
+
+    @cached_property
+    def model(self) -> "keras.Model":
+        """The Keras model, loaded in safe mode: a file that carries code is refused.
+
+        Raises:
+            ExportError: if the file is not a tltool model.
+        """
+        import keras
+
+        from tltool.heads.network import CLIP, PROBABILITIES
+
+        try:
+            model = keras.saving.load_model(self.model_file, compile=False, safe_mode=True)
+        except Exception as error:  # Keras answers a bad file with whatever its readers raise
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise ExportError(f"{self.model_file}: not a model that can be loaded ({reason}).") from None
+        names = {layer.name for layer in model.layers}
+        if not {CLIP, PROBABILITIES} <= names:
+            raise ExportError(f"{self.model_file}: not made by tltool. Give a run, a bundle or its model.keras.")
+        if model.output.shape[-1] != len(self.class_names):
+            raise ExportError(
+                f"{self.model_file}: has {model.output.shape[-1]} classes, but {LABELS_FILE} names "
+                f"{len(self.class_names)}. Keep the two files of one export together."
+            )
+        return model
+
+    def predict(self, paths: Iterable[str | Path], report: Report = silent) -> list[Prediction]:
+        """Classifies picture files; folders stand for the pictures in them.
+
+        Returns:
+            One prediction a picture, in order.
+
+        Raises:
+            DataError: if a file cannot be read; `try_predict` goes on without it.
+        """
+        predictions, problems = self.try_predict(paths, report)
+        if problems:
+            raise TltoolError("\n".join(str(problem) for problem in problems))
+        return predictions
+
+    def try_predict(
+        self, paths: Iterable[str | Path], report: Report = silent
+    ) -> tuple[list[Prediction], tuple[Problem, ...]]:
+        """Classifies what can be read, and tells what cannot and why."""
+        from tltool.evaluation.inference import classify
+
+        files, missing = picture_files(paths)
+        result = classify(self.model, files, report)
+        predictions = [
+            self._prediction(files[index], values) for index, values in zip(result.indices, result.values, strict=True)
+        ]
+        return predictions, (*missing, *result.problems)
+
+    def _prediction(self, path: Path, values: np.ndarray) -> Prediction:
+        best = int(values.argmax())
+        probabilities = {name: float(value) for name, value in zip(self.class_names, values, strict=True)}
+        return Prediction(path, self.class_names[best], float(values[best]), probabilities)
+
+
+def load_model(source: str | Path) -> Predictor:
+    """Opens a run folder, a bundle folder or a `.keras` file with its `labels.json` beside it.
+
+    Raises:
+        RunError: if the run did not finish.
+        ExportError: if there is no such model.
+    """
+    from tltool.training.run_folder import STATE_FILE, RunFolder
+
+    path = Path(source)
+    if (path / STATE_FILE).is_file():
+        RunFolder(path).require_done()
+    file = path / MODEL_FILE if path.is_dir() else path
+    if not file.is_file():
+        what = "holds no model.keras" if path.is_dir() else "no such model"
+        raise ExportError(f"{path}: {what}. Give a run folder, an exported bundle or a .keras file.")
+    if file.suffix != ".keras":
+        raise ExportError(f"{path}: not a .keras file. Give a run folder, an exported bundle or a .keras file.")
+    return Predictor(file, read_labels(file.parent / LABELS_FILE))
+
+
+def write_csv(file: IO[str], class_names: Sequence[str], predictions: Iterable[Prediction]) -> None:
+    """Writes `path,label,confidence` and one `prob:<class>` column a class.
+
+    Nine significant digits give every float32 back.
+    """
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["path", "label", "confidence", *(f"prob:{name}" for name in class_names)])
+    for prediction in predictions:
+        numbers = (prediction.confidence, *(prediction.probabilities[name] for name in class_names))
+        writer.writerow([prediction.path, prediction.label, *(f"{number:.9g}" for number in numbers)])

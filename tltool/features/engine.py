@@ -1,0 +1,61 @@
+"""Runs a frozen network over batches of pictures, as fast as the machine can.
+
+On a CPU that is OpenVINO in float32 (relative difference from Keras about 1e-6); on an accelerator it is Keras.
+"""
+
+import logging
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+
+# Keeps every layer's activations in the second-level cache: 8 pictures ran at 296 images a second, 32 at 250.
+ENGINE_BATCH = 8
+
+Engine = Callable[[np.ndarray], list[np.ndarray]]
+log = logging.getLogger(__name__)
+
+
+def load_engine(model: keras.Model) -> Engine:
+    """A function from pictures, shape (n, h, w, 3), float32 in [0, 255], to the model's outputs, a list of arrays."""
+    if _has_accelerator():
+        return _keras_engine(model)
+    try:
+        return _openvino_engine(model)
+    except Exception as error:  # a layer that OpenVINO does not know fails in ways of its own; Keras still runs it
+        log.warning("OpenVINO cannot run %s (%s); Keras runs it instead, more slowly.", model.name, error)
+        return _keras_engine(model)
+
+
+def _has_accelerator() -> bool:
+    # Without a type: JAX raises for a type of which there is no device. CPUs come only where there is nothing else.
+    return not all(device.lower().startswith("cpu") for device in keras.distribution.list_devices())
+
+
+def _keras_engine(model: keras.Model) -> Engine:
+    def run(pictures: np.ndarray) -> list[np.ndarray]:
+        outputs = model.predict_on_batch(pictures)
+        return list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
+
+    return run
+
+
+def _openvino_engine(model: keras.Model) -> Engine:
+    import openvino
+
+    with tempfile.TemporaryDirectory(prefix="tltool-engine-") as folder:
+        file = Path(folder) / "network.xml"
+        model.export(str(file), format="openvino", verbose=False)
+        core = openvino.Core()
+        # f32: the default on CPUs with bfloat16 units is bfloat16, which moves features by 7 %.
+        options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+        core.set_property({"ENABLE_MMAP": False})  # a mapped file cannot be deleted on Windows
+        compiled = core.compile_model(core.read_model(file), "CPU", options)
+
+    def run(pictures: np.ndarray) -> list[np.ndarray]:
+        results = compiled(np.ascontiguousarray(pictures, dtype=np.float32))
+        return [np.array(results[index]) for index in range(len(compiled.outputs))]
+
+    return run

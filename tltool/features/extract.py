@@ -1,0 +1,131 @@
+"""Features once: every picture goes through the frozen backbone a single time, and what it said is kept on disk."""
+
+import hashlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from tltool.backbones import Backbone
+from tltool.cache import cache_dir
+from tltool.data.batches import read_batches
+from tltool.data.dataset import Problem
+from tltool.data.decoding import read_bytes
+from tltool.errors import DataError
+from tltool.features.engine import ENGINE_BATCH, load_engine
+from tltool.features.store import FeatureStore, content_key
+from tltool.features.taps import POOLINGS, TapLayout, pooled, tap_layout
+from tltool.progress import Report, silent
+
+FORMAT = 1  # of the stored vectors: raise it when decoding, resizing or pooling changes what they hold
+TASK = "Reading pictures"
+TRANSACTION = 64  # pictures written at once: a kill loses at most these, and each write costs a disk flush
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureTable:
+    """What a frozen backbone says of each picture.
+
+    Attributes:
+        values: Pooled stages, shape (N, layout.width), float32.
+        confidence: Largest probability of the backbone's own classifier, shape (N,), in (0, 1].
+        layout: What the columns of `values` are.
+        keys: Content keys of the pictures, length N.
+        indices: Positions of the pictures in the list that was asked for, shape (N,); unreadable ones are missing.
+        problems: The unreadable ones.
+    """
+
+    values: np.ndarray
+    confidence: np.ndarray
+    layout: TapLayout
+    keys: tuple[str, ...]
+    indices: np.ndarray
+    problems: tuple[Problem, ...]
+
+    def select(self, stages: Sequence[str], poolings: Sequence[str]) -> np.ndarray:
+        """The columns of these stages under these poolings, shape (N, columns)."""
+        return self.values[:, self.layout.select(stages, poolings)]
+
+
+def extract(backbone: Backbone, root: Path, files: Sequence[str], report: Report = silent) -> FeatureTable:
+    """Runs pictures through the backbone, or finds what it said of them before.
+
+    Args:
+        backbone: It stays as it is.
+        root: The folder that `files` are relative to.
+        files: Relative paths.
+        report: Told how many pictures are done.
+
+    Returns:
+        One row a readable picture, in the order of `files`.
+    """
+    layout = tap_layout(backbone)
+    store = FeatureStore(cache_dir() / "features" / f"{backbone.fingerprint}-{FORMAT}.sqlite")
+    keys, problems = content_keys(root, files)
+    readable = [index for index in range(len(files)) if keys[index] is not None]
+    known = store.get([keys[index] for index in readable])
+    missing = [index for index in readable if keys[index] not in known]
+    report(TASK, len(readable) - len(missing), len(files))
+    if missing:
+        engine = load_engine(tap_model(backbone))
+        done = len(files) - len(missing)
+        batches = read_batches([root / files[index] for index in missing], backbone.image_size, ENGINE_BATCH)
+        fresh = {}
+        for batch in batches:
+            for position, reason in batch.problems:
+                problems.append(Problem(files[missing[position]], reason))
+            if len(batch.indices):
+                rows = np.concatenate(engine(batch.pixels), axis=1)
+                fresh |= {keys[missing[p]]: row for p, row in zip(batch.indices, rows, strict=True)}
+            done += len(batch.indices) + len(batch.problems)
+            report(TASK, done, len(files))
+            if len(fresh) >= TRANSACTION:
+                store.put(fresh.items())
+                known |= fresh
+                fresh = {}
+        store.put(fresh.items())
+        known |= fresh
+    rows = [index for index in readable if keys[index] in known]
+    table = np.array([known[keys[index]] for index in rows], dtype=np.float32).reshape(len(rows), layout.width + 1)
+    return FeatureTable(
+        values=table[:, :-1],
+        confidence=table[:, -1],
+        layout=layout,
+        keys=tuple(keys[index] for index in rows),
+        indices=np.array(rows, dtype=np.int64),
+        problems=tuple(sorted(problems, key=lambda problem: problem.path)),
+    )
+
+
+def tap_model(backbone: Backbone) -> keras.Model:
+    features = pooled(backbone, backbone.stage_names, POOLINGS)
+    probabilities = keras.ops.softmax(backbone.network.output)
+    confidence = keras.ops.max(probabilities, axis=-1, keepdims=True)
+    return keras.Model(backbone.network.input, [features, confidence], name=f"{backbone.name}_taps")
+
+
+def content_keys(root: Path, files: Sequence[str]) -> tuple[list[str | None], list[Problem]]:
+    """Content keys of files, None for those that cannot be read, which are told of as well."""
+    problems = []
+
+    def key(file: str) -> str | DataError:
+        try:
+            return content_key(read_bytes(root / file))
+        except DataError as error:
+            return error
+
+    keys: list[str | None] = []
+    with ThreadPoolExecutor() as pool:
+        for file, result in zip(files, pool.map(key, files, chunksize=64), strict=True):
+            if isinstance(result, DataError):
+                problems.append(Problem(file, str(result)))
+            keys.append(None if isinstance(result, DataError) else result)
+    return keys, problems
+
+
+def digest(keys: Sequence[str]) -> str:
+    """One key for a set of pictures, whatever their order."""
+    return hashlib.sha256(",".join(sorted(keys)).encode()).hexdigest()[:40]

@@ -1,0 +1,85 @@
+"""Which numbers are read off a backbone: each stage's feature map, pooled over space."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from tltool.backbones import Backbone
+
+Pooling = Literal["mean", "std"]
+POOLINGS: tuple[Pooling, ...] = ("mean", "std")
+VARIANCE_FLOOR = 1e-6  # under the square root: a constant channel would otherwise have an infinite gradient
+
+
+@dataclass(frozen=True)
+class TapLayout:
+    """Which columns of a feature vector hold which pooled stage.
+
+    Attributes:
+        columns: For each (stage, pooling), in the order of the vector, how many numbers there are.
+    """
+
+    columns: tuple[tuple[str, str, int], ...]
+
+    @property
+    def width(self) -> int:
+        return sum(count for _, _, count in self.columns)
+
+    def select(self, stages: Sequence[str], poolings: Sequence[str]) -> np.ndarray:
+        """Positions of these stages under these poolings, in the order in which `pooled` concatenates them."""
+        positions, start = [], 0
+        for stage, pooling, count in self.columns:
+            if stage in stages and pooling in poolings:
+                positions.append(np.arange(start, start + count))
+            start += count
+        return np.concatenate(positions)
+
+
+def tap_layout(backbone: Backbone) -> TapLayout:
+    """All stages under all poolings."""
+    return TapLayout(
+        tuple(
+            (stage.name, pooling, backbone.network.get_layer(stage.layer).output.shape[-1])
+            for stage in backbone.stages
+            for pooling in POOLINGS
+        )
+    )
+
+
+def resolve_taps(backbone: Backbone, taps: str | Sequence[str]) -> tuple[str, ...]:
+    """Stage names from "last", "all" or a list of names, from the picture to the top.
+
+    Raises:
+        TltoolError: if the backbone has no such stage.
+    """
+    names = backbone.stage_names
+    if taps == "all":
+        return names
+    wanted = {names[-1]} if taps == "last" else {backbone.stage(name).name for name in taps}
+    return tuple(name for name in names if name in wanted)
+
+
+def pooled(backbone: Backbone, stages: Sequence[str], poolings: Sequence[str]):
+    """The pooled stages of the backbone as one symbolic tensor, shape (N, columns)."""
+    import keras
+
+    parts = []
+    for stage in backbone.stages:
+        if stage.name not in stages:
+            continue
+        feature_map = backbone.network.get_layer(stage.layer).output
+        mean = keras.layers.GlobalAveragePooling2D(name=f"{stage.name}_mean")(feature_map)
+        for pooling in POOLINGS:
+            if pooling in poolings:
+                parts.append(mean if pooling == "mean" else _deviation(feature_map, mean))
+    return parts[0] if len(parts) == 1 else keras.layers.Concatenate(name="features")(parts)
+
+
+def _deviation(feature_map, mean):
+    from keras import ops
+
+    # The two-pass form: E[x^2] - E[x]^2 cancels where a channel is nearly constant, and engines round it differently.
+    centered = feature_map - ops.expand_dims(ops.expand_dims(mean, 1), 1)
+    return ops.sqrt(ops.mean(ops.square(centered), axis=(1, 2)) + VARIANCE_FLOOR)

@@ -1,0 +1,73 @@
+"""What was measured of a data set before anything is decided."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from tltool.data.dataset import Problem
+from tltool.inspection.baselines import Baseline
+from tltool.inspection.similarity import Similarity
+from tltool.inspection.size import Size
+
+
+@dataclass(frozen=True)
+class Health:
+    """Whether the files could be read.
+
+    Attributes:
+        readable: Pictures that were.
+        problems: Files that were left out, with reasons.
+        notes: What was decided while reading, in words.
+    """
+
+    readable: int
+    problems: tuple[Problem, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Inspection:
+    """The facts that a decision rests on."""
+
+    source: str
+    backbone: str
+    size: Size
+    similarity: Similarity
+    baselines: tuple[Baseline, ...]
+    health: Health
+
+    def to_json(self) -> dict[str, Any]:
+        """What `tltool inspect --json` prints and a run folder stores as `inspection.json`."""
+        return {
+            "source": self.source,
+            "backbone": self.backbone,
+            "size": {
+                "images": self.size.images,
+                "classes": self.size.classes,
+                "per_class": self.size.per_class,
+                "held_out": self.size.held_out,
+                "imbalance": self.size.imbalance,
+            },
+            "similarity": {
+                "divergence": self.similarity.divergence,
+                "by_stage": self.similarity.by_stage,
+                "confidence": self.similarity.confidence,
+                "pictures": self.similarity.pictures,
+            },
+            "baselines": [
+                {
+                    "recipe": baseline.spec.name,
+                    "accuracy": baseline.validation.accuracy,
+                    "accuracy_error": baseline.validation.accuracy_error,
+                    "log_loss": baseline.validation.log_loss,
+                    "l2": baseline.validation.l2,
+                    "pictures": baseline.pictures,
+                    "path": [list(point) for point in baseline.validation.path],
+                }
+                for baseline in self.baselines
+            ],
+            "health": {
+                "readable": self.health.readable,
+                "problems": [{"path": p.path, "reason": p.reason} for p in self.health.problems],
+                "notes": list(self.health.notes),
+            },
+        }

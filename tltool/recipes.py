@@ -1,0 +1,249 @@
+"""Recipes: complete, commented TOML files that say how to train. Found, loaded, checked and copied here."""
+
+import difflib
+import shutil
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from tltool.backbones import backbone_names
+from tltool.backbones.registry import SMALLEST_IMAGE
+from tltool.errors import RecipeError
+from tltool.shipped import shipped
+
+# Strict: a string in quotes or `true` in the place of a number is a slip, and must not pass for 3 or 1.
+Whole = Annotated[int, Field(strict=True)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Share = Annotated[Number, Field(ge=0, lt=1)]
+Names = Annotated[tuple[str, ...], Field(min_length=1)]
+LARGEST_IMAGE = 1024  # pixels
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+
+
+class HeadRecipe(_Strict):
+    """The linear head: what it reads, and how its ridge strength is chosen."""
+
+    taps: Literal["last", "all"] | Names = Field(description='"last", "all", or a list of stage names')
+    pooling: tuple[Literal["mean", "std"], ...] = Field(min_length=1, description='"mean", "std", or both')
+    strengths: tuple[Annotated[Number, Field(gt=0)], ...] = Field(min_length=1, description="ridge strengths to try")
+    folds: Whole = Field(ge=2, le=20, description="parts of a cross-validation")
+    shuffles: Whole = Field(ge=1, le=20, description="how often the folds are drawn anew")
+
+
+class StageRecipe(_Strict):
+    """One stage of fine-tuning."""
+
+    name: str = Field(min_length=1, description="shown in the progress and the log")
+    trainable: str = Field(pattern=r"^(head|all|top:[1-9][0-9]*)$", description='"head", "top:N" stages, or "all"')
+    epochs: Whole = Field(ge=1, description="at most; early stopping may end sooner")
+    batch_size: Whole = Field(ge=1, description="pictures a step")
+    optimizer: Literal["momentum", "adamw"] = Field(description='"momentum" (Nesterov SGD) or "adamw"')
+    learning_rate: Number = Field(gt=0, description="at the end of the warm-up")
+    weight_decay: Number = Field(ge=0, description="decoupled, a step, times the learning rate")
+    warmup: Share = Field(description="share of the steps in which the rate rises from 0")
+    label_smoothing: Share = Field(description="probability mass spread over the other classes")
+    patience: Whole = Field(ge=1, description="epochs without a lower validation log loss before the stage ends")
+
+
+class Recipe(_Strict):
+    """All that decides how a run trains, apart from the data and the seed."""
+
+    name: str = Field(min_length=1)
+    summary: str = Field(min_length=1)
+    backbone: str
+    weights: str = Field(description='"pretrained", or a local weights file')
+    image_size: Literal["native"] | Annotated[Whole, Field(ge=SMALLEST_IMAGE, le=LARGEST_IMAGE)] = Field(
+        description=f'"native", or {SMALLEST_IMAGE} to {LARGEST_IMAGE} pixels'
+    )
+    head: HeadRecipe
+    stages: tuple[StageRecipe, ...] = Field(description="stages of fine-tuning; empty for a probe")
+
+    @field_validator("backbone")
+    @classmethod
+    def _known_backbone(cls, value: str) -> str:
+        if value not in backbone_names():
+            raise ValueError(f"unknown backbone '{value}'.{_suggestion(value, backbone_names())}")
+        return value
+
+    @property
+    def size_in_pixels(self) -> int | None:
+        return None if self.image_size == "native" else self.image_size
+
+    def to_toml(self) -> str:
+        return tomli_w.dumps(self.model_dump(mode="json"))
+
+
+def recipe_files() -> dict[str, Path]:
+    """The recipes that ship with tltool, by name."""
+    return {path.stem: path for path in sorted(shipped("recipes").glob("*.toml"))}
+
+
+def find_recipe(recipe: str | Path) -> Path:
+    """The file of a recipe, by the name of a shipped one or by path.
+
+    Raises:
+        RecipeError: if there is neither.
+    """
+    files = recipe_files()
+    if str(recipe) in files:
+        return files[str(recipe)]
+    path = Path(recipe)
+    if path.suffix == ".toml" or len(path.parts) > 1:
+        if not path.is_file():
+            raise RecipeError(f"{path}: no such recipe file.")
+        return path
+    raise RecipeError(
+        f"No recipe is called '{recipe}'.{_suggestion(str(recipe), files)} There are {', '.join(files)}; "
+        "a file of your own ends in .toml."
+    )
+
+
+def load_recipe(recipe: str | Path, settings: Sequence[str] = ()) -> Recipe:
+    """Loads and checks a recipe.
+
+    Args:
+        recipe: The name of a shipped one, or a TOML file.
+        settings: Changes such as "head.folds=3" or "stages.top.epochs=5" (a stage by its name or number from 0).
+
+    Raises:
+        RecipeError: listing every fault, with its place and what to do.
+    """
+    path = find_recipe(recipe)
+    try:
+        values = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot be read ({error.strerror}).") from None
+    except UnicodeDecodeError:
+        raise RecipeError(f"{path}: not a text file in UTF-8. A recipe is a TOML file.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{path}: not valid TOML: {error}.") from None
+    for setting in settings:
+        _apply(values, setting)
+    return check_recipe(values, path.name)
+
+
+def check_recipe(values: dict[str, Any], source: str) -> Recipe:
+    """Makes a recipe of plain values.
+
+    Args:
+        values: As a TOML file gives them.
+        source: What to call it in messages.
+
+    Raises:
+        RecipeError: listing every fault, with its place and what to do.
+    """
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        # Pydantic counts only the items that passed: a list whose every item is wrong would be called empty as well.
+        faults = [fault for fault in error.errors() if not (fault["type"] == "too_short" and fault["input"])]
+        faults = dict.fromkeys(_fault_in_words(fault, values) for fault in faults)
+        raise RecipeError("\n".join(f"{source}{fault}" for fault in faults)) from None
+
+
+def copy_recipe(recipe: str, target: Path) -> Path:
+    """Copies a recipe, with its comments, to a file of the user's own.
+
+    Raises:
+        RecipeError: if there is no such recipe, or `target` exists.
+    """
+    source = find_recipe(recipe)
+    if target.is_dir():
+        target = target / source.name
+    if target.exists():
+        raise RecipeError(f"{target}: exists already and is not overwritten. Give another name.")
+    try:
+        shutil.copyfile(source, target)
+    except OSError as error:
+        raise RecipeError(f"{target}: cannot be written ({error.strerror}).") from None
+    return target
+
+
+def _apply(values: dict[str, Any], setting: str) -> None:
+    key, separator, text = setting.partition("=")
+    steps = key.strip().split(".")
+    if not separator or not all(steps):
+        raise RecipeError(f"--set {setting}: write it as key=value, for example head.folds=3.")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    place: Any = values
+    for step in steps[:-1]:
+        place = _enter(place, step, setting)
+    if not isinstance(place, dict):
+        raise RecipeError(f"--set {setting}: '{steps[-2] if len(steps) > 1 else key}' has no settings of its own.")
+    place[steps[-1]] = value
+
+
+def _enter(place: Any, step: str, setting: str) -> Any:
+    if isinstance(place, dict) and step in place:
+        return place[step]
+    if isinstance(place, list):
+        names = [str(item.get("name", index)) for index, item in enumerate(place) if isinstance(item, dict)]
+        if step in names:
+            return place[names.index(step)]
+        if step.isdigit() and int(step) < len(place):
+            return place[int(step)]
+        raise RecipeError(f"--set {setting}: no stage '{step}'; there are {', '.join(names) or 'none'}.")
+    known = list(place) if isinstance(place, dict) else []
+    raise RecipeError(f"--set {setting}: no section '{step}'.{_suggestion(step, known)}")
+
+
+# What Pydantic says of these in terms of Python is put in those of TOML.
+RULES = {
+    "tuple_type": "must be a list, in square brackets",
+    "model_type": "must be a section with keys of its own",
+    "too_short": "must not be empty",
+    "string_too_short": "must not be empty",
+}
+
+
+def _fault_in_words(fault: Any, values: dict[str, Any]) -> str:
+    """One fault as ", stage 2 'top': unknown key `warm_up`. Did you mean `warmup`?"."""
+    steps = list(fault["loc"])
+    model: type[BaseModel] = Recipe
+    section: Any = values
+    place = ""
+    if steps[0] == "stages" and len(steps) > 1 and isinstance(steps[1], int):
+        section = values["stages"][steps[1]]
+        name = f" '{section['name']}'" if isinstance(section, dict) and "name" in section else ""
+        place, steps, model = f", stage {steps[1] + 1}{name}", steps[2:], StageRecipe
+    elif steps[0] == "head" and len(steps) > 1:
+        place, steps, section, model = ", head", steps[1:], values["head"], HeadRecipe
+    message = RULES.get(fault["type"], fault["msg"].removeprefix("Value error, "))
+    if not steps:
+        return f"{place}: {message}, not {_shown(section)}."
+    first, *rest = steps
+    key = ".".join([first, *(str(step) for step in rest if isinstance(step, int))])
+    field = model.model_fields.get(first)
+    if fault["type"] == "extra_forbidden":
+        return f"{place}: unknown key `{key}`.{_suggestion(key, model.model_fields, '`')}"
+    if fault["type"] == "missing":
+        meaning = f" ({field.description})" if field and field.description else ""
+        return f"{place}: `{key}` is missing{meaning}. A recipe names everything."
+    value = fault["input"]
+    # A key that takes one thing or another fails once for each, at a path that names the alternative. Say it once.
+    either = any(isinstance(step, str) for step in rest)
+    if either:
+        key, value = first, section[first]
+    if (either or fault["type"] in ("string_pattern_mismatch", "literal_error")) and field and field.description:
+        message = f"must be {field.description}"
+    return f"{place}: `{key}` = {_shown(value)}: {message[0].lower() + message[1:]}"
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _suggestion(wrong: str, known: Any, quote: str = "'") -> str:
+    close = difflib.get_close_matches(wrong, list(known), n=1, cutoff=0.6)
+    return f" Did you mean {quote}{close[0]}{quote}?" if close else ""

@@ -1,0 +1,138 @@
+"""Carries out a recipe on a data set whose features are at hand."""
+
+import time
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from tltool.backbones import Backbone
+from tltool.data import Dataset
+from tltool.data.decoding import decode
+from tltool.features.extract import FeatureTable
+from tltool.features.taps import resolve_taps
+from tltool.files import replacing
+from tltool.heads.logistic import LinearHead
+from tltool.heads.network import attach_head, picture_model
+from tltool.inspection.baselines import Baseline, ProbeSpec
+from tltool.recipes import Recipe
+from tltool.training.events import EventLog
+from tltool.training.finetune import FineTuning, Pictures, fine_tune
+from tltool.training.probe import solve_probe
+from tltool.training.run_folder import RunFolder
+
+# Largest difference in a probability between the features' own arithmetic and the saved model on a whole picture:
+# decoding at reduced size, the engine and resizing in the graph all differ in their last digits.
+MODEL_TOLERANCE = 0.02
+CHECKED_PICTURES = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What training gave.
+
+    Attributes:
+        model: The picture model, as saved.
+        head: The probe, where the model is the frozen backbone with it; None after fine-tuning.
+        spec: What the probe reads.
+        l2: Its ridge strength.
+        fine_tuning: How fine-tuning went; None for a probe recipe.
+    """
+
+    model: keras.Model
+    head: LinearHead | None
+    spec: ProbeSpec
+    l2: float
+    fine_tuning: FineTuning | None
+
+
+def probe_spec(recipe: Recipe, backbone: Backbone) -> ProbeSpec:
+    """The recipe's head with its taps resolved to stages of this backbone.
+
+    Raises:
+        TltoolError: if the backbone has no such stage.
+    """
+    head = recipe.head
+    taps = resolve_taps(backbone, head.taps)
+    return ProbeSpec(recipe.name, taps, head.pooling, head.strengths, head.folds, head.shuffles)
+
+
+def train(
+    recipe: Recipe,
+    backbone: Backbone,
+    data: Dataset,
+    features: FeatureTable,
+    baselines: tuple[Baseline, ...],
+    folder: RunFolder,
+    seed: int,
+    events: EventLog,
+    deadline: float | None = None,
+) -> Trained:
+    """Trains by the recipe and saves the picture model in the run's folder.
+
+    Args:
+        recipe: What to do.
+        backbone: Fine-tuning changes its weights.
+        data: One row of `features` a file.
+        features: From the frozen backbone.
+        baselines: From the inspection; a cross-validation of this very probe is used again.
+        folder: Gets the model.
+        seed: Of folds and of the order of the pictures.
+        events: Told of everything.
+        deadline: `time.monotonic()` at which fine-tuning must stop.
+    """
+    spec = probe_spec(recipe, backbone)
+    # Fine-tuning is compared with its probe on the validation pictures, so that probe must not have learned from them.
+    rows = data.indices("train") if recipe.stages else data.indices("train", "valid")
+    tried = (b.validation for b in baselines if b.spec == spec and b.pictures == len(rows) and not recipe.stages)
+    events.emit("stage", text=f"Solving the linear head on {len(rows)} pictures")
+    classes = len(data.class_names)
+    head, validation = solve_probe(
+        spec, features, rows, data.labels_of(rows), classes, seed, validation=next(tried, None), report=events.report
+    )
+    classifier = attach_head(backbone, spec.stages, spec.pooling, head)
+    tuning = None
+    if recipe.stages:
+        tuning = fine_tune(
+            classifier,
+            backbone,
+            recipe.stages,
+            _pictures(data, "train"),
+            _pictures(data, "valid"),
+            seed,
+            events,
+            deadline,
+        )
+    frozen = tuning is None or not tuning.kept
+    events.emit("stage", text="Saving the model")
+    model = picture_model(classifier, backbone.image_size)
+    if frozen:
+        _check_model(model, spec, head, data, features)
+    with replacing(folder.model) as temporary:
+        model.save(temporary)
+    return Trained(model, head if frozen else None, spec, validation.l2, tuning)
+
+
+def _pictures(data: Dataset, part: str) -> Pictures:
+    rows = data.indices(part)
+    return Pictures([data.root / data.files[i] for i in rows], data.labels_of(rows))
+
+
+def _check_model(model: keras.Model, spec: ProbeSpec, head: LinearHead, data: Dataset, features: FeatureTable) -> None:
+    """Runs whole pictures through the finished graph: a wrong tap or a lost weight shows here, not at the user's."""
+    rows = data.indices("test")[:CHECKED_PICTURES]
+    expected = head.logits(features.select(spec.stages, spec.pooling)[rows])
+    expected = np.exp(expected - np.logaddexp.reduce(expected, axis=1, keepdims=True))
+    for row, probabilities in zip(rows, expected, strict=True):
+        got = model.predict_on_batch(decode(data.root / data.files[row])[None])[0]
+        difference = float(np.abs(got - probabilities).max())
+        if difference > MODEL_TOLERANCE:
+            raise RuntimeError(
+                f"{data.files[row]}: the finished model's probabilities differ from the features' by {difference:.3f}; "
+                "please report this with the recipe."
+            )
+
+
+def deadline_after(seconds: float | None) -> float | None:
+    """A moment on the monotonic clock, or None for no limit."""
+    return None if seconds is None else time.monotonic() + seconds
