@@ -4,14 +4,28 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from tltool.errors import TltoolError
 
+
+class _Commands(TyperGroup):
+    """Typer alone answers an interrupt without a word, and with a status that depends on its version."""
+
+    def invoke(self, ctx: typer.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            print("tltool: stopped.", file=sys.stderr)
+            raise typer.Exit(1) from None
+
+
 app = typer.Typer(
     name="tltool",
+    cls=_Commands,
     help="Turns a folder of pictures into a fine-tuned classifier, and says why it trained it the way it did.",
     no_args_is_help=True,
     add_completion=False,
@@ -36,9 +50,6 @@ def main() -> None:
     except TltoolError as error:
         print(f"tltool: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("tltool: stopped.", file=sys.stderr)
-        sys.exit(1)
 
 
 @app.command()

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tltool import console
-from tltool.demo import write_digits
+from tltool.demo import pixel_baseline, write_digits
 from tltool.errors import TltoolError
 from tltool.training.run_folder import new_run_path
 
@@ -34,9 +34,11 @@ def run_demo(out: Path | None) -> None:
         run = pipeline.fit(data, out=folder / "run", listener=listener)
     say(f"[bold]4. Evaluate[/]: the run held out {run.metrics.pictures} pictures that it never learned from.")
     console.show_run(run)
+    pixels = pixel_baseline(run.data)
     console.results.print(
-        "That is honest, not good: networks made for digits, trained on all 1,797, reach 99 %. ImageNet knows nothing "
-        "of pen strokes; the probe makes the best of its features."
+        f"To be plain: a support vector machine on the raw pixels, made for pictures as simple as these, has {pixels:.1%} "
+        "on the same split. ImageNet knows nothing of pen strokes, and tltool is for pictures that need more than 64 "
+        "numbers."
     )
     say(f"[bold]5. Export[/]: tltool export {run.path} --formats keras --out {folder / 'bundle'}")
     bundle = run.export(folder / "bundle")

@@ -70,16 +70,15 @@ def pooled(backbone: Backbone, stages: Sequence[str], poolings: Sequence[str]):
         if stage.name not in stages:
             continue
         feature_map = backbone.network.get_layer(stage.layer).output
-        mean = keras.layers.GlobalAveragePooling2D(name=f"{stage.name}_mean")(feature_map)
-        for pooling in POOLINGS:
-            if pooling in poolings:
-                parts.append(mean if pooling == "mean" else _deviation(feature_map, mean))
+        if "mean" in poolings:
+            parts.append(keras.layers.GlobalAveragePooling2D(name=f"{stage.name}_mean")(feature_map))
+        if "std" in poolings:
+            parts.append(_deviation(feature_map))
     return parts[0] if len(parts) == 1 else keras.layers.Concatenate(name="features")(parts)
 
 
-def _deviation(feature_map, mean):
+def _deviation(feature_map):
     from keras import ops
 
-    # The two-pass form: E[x^2] - E[x]^2 cancels where a channel is nearly constant, and engines round it differently.
-    centered = feature_map - ops.expand_dims(ops.expand_dims(mean, 1), 1)
-    return ops.sqrt(ops.mean(ops.square(centered), axis=(1, 2)) + VARIANCE_FLOOR)
+    # Not E[x^2] - E[x]^2, which cancels where a channel is nearly constant and is rounded differently by every engine.
+    return ops.sqrt(ops.var(feature_map, axis=(1, 2)) + VARIANCE_FLOOR)
