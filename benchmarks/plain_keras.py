@@ -30,7 +30,8 @@ def main(data: Path, saved: Path) -> None:
     image = keras.Input((*size, 3))
     x = keras.layers.GlobalAveragePooling2D()(base(image, training=False))
     model = keras.Model(image, keras.layers.Dense(len(train.class_names), activation="softmax")(x))
-    model.compile(keras.optimizers.Adam(0.001), "sparse_categorical_crossentropy", ["accuracy"], jit_compile=False)
+    loss = "sparse_categorical_crossentropy"
+    model.compile(optimizer=keras.optimizers.Adam(0.001), loss=loss, metrics=["accuracy"], jit_compile=False)
     model.fit(train.prefetch(2), epochs=EPOCHS, verbose=0)
     model.save(saved)
     _, top1 = model.evaluate(test, verbose=0)

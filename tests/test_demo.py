@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
+from sklearn.svm import SVC
 
 from tltool.cli_demo import run_demo
-from tltool.demo import A_CLASS, PIXELS, write_digits
+from tltool.data import load_dataset
+from tltool.demo import A_CLASS, PIXELS, pixel_baseline, write_digits
 from tltool.errors import TltoolError
 
 
@@ -37,6 +39,16 @@ def test_there_are_enough_of_each_digit():
     assert np.bincount(load_digits().target).min() >= max(A_CLASS, 174)
 
 
+def test_baseline_is_a_support_vector_machine_on_the_original_pixels(tmp_path):
+    data = load_dataset(write_digits(tmp_path / "digits", 20))
+    digits = load_digits()
+    first = [np.flatnonzero(digits.target == label)[:20] for label in range(10)]
+    original = digits.images[np.concatenate(first)].reshape(200, 64) / 16  # in the order of the data set's files
+    learned, held_out = data.indices("train", "valid"), data.indices("test")
+    model = SVC().fit(original[learned], data.labels_of(learned))
+    assert pixel_baseline(data) == model.score(original[held_out], data.labels_of(held_out))
+
+
 def test_a_full_folder_is_refused(tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(TltoolError, match=r"exists and is not empty. Give another --out"):
@@ -57,6 +69,7 @@ def test_the_demonstration_from_start_to_finish(tmp_path):
     assert done.stderr.splitlines()[-1] == f"Everything lies in {Path('demo-1')}; delete it when you like."
     assert "> stage-probe <" in done.stdout  # little data, unlike ImageNet
     assert "Recipe: stage-probe" in done.stdout
+    assert "support vector machine on the raw pixels" in done.stdout
 
     metrics = json.loads((folder / "run" / "metrics.json").read_text("utf-8"))
     assert metrics["pictures"] == 80

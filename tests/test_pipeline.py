@@ -141,7 +141,7 @@ def test_held_out_pictures_were_never_learned_from():
 def test_a_given_test_part_is_used_as_it_is(tmp_path):
     for part, numbers in (("train", range(8)), ("valid", range(8, 11)), ("test", range(11, 14))):
         copy_pictures(tmp_path / "data" / part, numbers)
-    run = tl.fit(tmp_path / "data", "linear-probe", out=tmp_path / "run", settings=TINY)
+    run = tl.fit(tmp_path / "data", "stage-probe", out=tmp_path / "run", settings=TINY)
     data = run.data
     for index, part in enumerate(data.parts):
         assert data.files[index].startswith(f"{part}/")
@@ -151,7 +151,7 @@ def test_a_given_test_part_is_used_as_it_is(tmp_path):
     folders = [tmp_path / "data" / "test" / name for name in (*CLASSES, "aside")]
     for source, target in ((0, 3), (1, 0), (2, 1), (3, 2)):
         folders[source].rename(folders[target])
-    other = tl.fit(tmp_path / "data", "linear-probe", out=tmp_path / "other", settings=TINY)
+    other = tl.fit(tmp_path / "data", "stage-probe", out=tmp_path / "other", settings=TINY)
     assert other.metrics.top1 <= 1 / 3 < run.metrics.top1
     for a, b in zip(run.model.get_weights(), other.model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -160,7 +160,8 @@ def test_a_given_test_part_is_used_as_it_is(tmp_path):
 def test_same_seed_same_run(photos, tmp_path, monkeypatch):
     runs = []
     for name in ("one", "two"):
-        monkeypatch.setenv("TLTOOL_CACHE", str(tmp_path / f"cache-{name}"))  # nothing is taken from the run before
+        if name == "two":  # nothing is taken from the runs before
+            monkeypatch.setenv("TLTOOL_CACHE", str(tmp_path / "cache"))
         runs.append(tl.fit(photos, "finetune-top", out=tmp_path / name, seed=5, settings=SETTINGS["finetune-top"]))
     one, two = runs
     assert one.metrics == two.metrics
