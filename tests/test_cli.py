@@ -143,6 +143,11 @@ def unknown_setting_for_the_table(folder: Path) -> list:
     return ["fit", "photos", "--set", "haed.folds=3", "--out", "run"]
 
 
+def setting_like_no_other(folder: Path) -> list:
+    photos(folder)
+    return ["fit", "photos", "--set", "head.zzz=3", "--out", "run"]
+
+
 def setting_without_a_value(folder: Path) -> list:
     photos(folder)
     return ["fit", "photos", "--set", "backbone", "--out", "run"]
@@ -180,8 +185,11 @@ def csv_exists(folder: Path) -> list:
 
 
 def csv_nowhere(folder: Path) -> list:
-    make_picture(folder / "a.png")
-    return ["predict", finished_run().path, "a.png", "--csv", "missing/results.csv"]
+    return ["predict", "unread", "a.png", "--csv", "missing/results.csv"]
+
+
+def csv_with_a_long_name(folder: Path) -> list:
+    return ["predict", "unread", "a.png", "--csv", "a" * 300]
 
 
 def only_bad_pictures(folder: Path) -> list:
@@ -220,7 +228,9 @@ MISTAKES = [
     (export_over_something, ["out: exists and is not empty", "Give another --out", "nothing is overwritten"]),
     (no_model, ["modle: no such model", "Give a run folder, an exported bundle or a .keras file"]),
     (csv_exists, ["results.csv: exists already and is not overwritten", "Give another --csv"]),
-    (csv_nowhere, ["results.csv: cannot be written (No such file or directory)", "Give another --csv"]),
+    (csv_nowhere, ["results.csv: there is no folder missing", "Make it, or give another --csv"]),
+    (csv_with_a_long_name, ["aaa: cannot be written (File name too long)", "Give another --csv"]),
+    (setting_like_no_other, ["head: unknown key `zzz`", "The keys are taps, pooling, strengths, folds, shuffles."]),
     (only_bad_pictures, ["None of the pictures could be read"]),
     (no_run, ["photos: not a run folder (run.json is missing)"]),
     (copy_over_something, ["mine.toml: exists already and is not overwritten", "Give another name"]),
@@ -243,7 +253,15 @@ def test_a_mistake_is_one_clear_line(tltool, tmp_path, make, fragments):
 
 
 @pytest.mark.parametrize(
-    "command", [["frobnicate"], ["fit"], ["fit", "photos", "--seed", "-1"], ["app", "--port", "0"], ["fit", "a", "b"]]
+    "command",
+    [
+        ["frobnicate"],
+        ["fit"],
+        ["fit", "photos", "--seed", "-1"],
+        ["fit", "photos", "--seed", str(2**31)],
+        ["app", "--port", "0"],
+        ["fit", "a", "b"],
+    ],
 )
 def test_wrong_usage_is_status_2(tltool, command):
     status, out, err = tltool(*command)

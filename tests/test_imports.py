@@ -19,7 +19,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 MODULES = sorted((ROOT / "tltool").rglob("*.py"))
 ORDER = (
-    *("errors", "progress", "files", "shipped", "cache", "startup"),
+    *("errors", "progress", "files", "shipped", "cache", "seed", "startup"),
     *("data", "backbones", "features", "heads", "inspection", "decision", "recipes"),
     *("training", "evaluation", "export", "pipeline", "demo", "console", "cli_demo", "ui", "cli"),
 )

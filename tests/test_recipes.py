@@ -168,6 +168,7 @@ def test_every_key_that_is_missing_is_named():
 
 
 TAPS = 'must be "last", "all", or a list of stage names'
+KEYS = "name, summary, backbone, weights, image_size, head, stages"
 IMAGE_SIZE = 'must be "native", or 32 to 1024 pixels'
 
 
@@ -208,7 +209,7 @@ IMAGE_SIZE = 'must be "native", or 32 to 1024 pixels'
         ("top", "backbone", "resnet", "`backbone` = 'resnet': unknown backbone 'resnet'. Did you mean 'resnet50'?"),
         ("top", "head", 3, "`head` = 3: must be a section with keys of its own"),
         ("top", "stages", 3, "`stages` = 3: must be a list, in square brackets"),
-        ("top", "int", 3, "unknown key `int`."),
+        ("top", "int", 3, f"unknown key `int`. The keys are {KEYS}."),
         ("top", "stage", [], "unknown key `stage`. Did you mean `stages`?"),
     ],
 )
@@ -315,6 +316,8 @@ def test_of_two_settings_the_later_one_counts(mine):
         ("name.first.letter=3", "--set name.first.letter=3: no section 'first'."),
         ("head.fold=3", "mine.toml, head: unknown key `fold`. Did you mean `folds`?"),
         ("stages.top.epoch=3", "mine.toml, stage 2 'top': unknown key `epoch`. Did you mean `epochs`?"),
+        ("head.zzz=3", "mine.toml, head: unknown key `zzz`. The keys are taps, pooling, strengths, folds, shuffles."),
+        ("zzz.folds=3", "--set zzz.folds=3: no section 'zzz'. The sections are head, stages."),
         ("head.folds=three", "mine.toml, head: `folds` = 'three': input should be a valid integer"),
         ("name=", "mine.toml: `name` = '': must not be empty"),
     ],

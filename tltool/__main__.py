@@ -1,5 +1,5 @@
 """`python -m tltool` is the command line."""
 
-from tltool.cli import main
+from tltool.cli import run_and_leave
 
-main()
+run_and_leave()

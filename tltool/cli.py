@@ -1,6 +1,7 @@
 """The command line. Results go to standard output, progress and remarks to standard error."""
 
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from tltool.errors import TltoolError
+from tltool.seed import LARGEST_SEED
 
 
 class _Commands(TyperGroup):
@@ -39,7 +41,7 @@ RunPath = Annotated[Path, typer.Argument(help="A run's folder.")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a recipe's value; repeatable.")
 ]
-Seed = Annotated[int, typer.Option(min=0, help="Of the split, the folds and the order of pictures.")]
+Seed = Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of the split, the folds and the order of pictures.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 
@@ -50,6 +52,21 @@ def main() -> None:
     except TltoolError as error:
         print(f"tltool: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+def run_and_leave() -> None:
+    """The installed command: like `main`, but without the second that TensorFlow takes to dismantle itself."""
+    try:
+        main()
+        status: Any = 0
+    except SystemExit as leaving:
+        status = leaving.code
+    if status not in (None, 0, 1, 2):
+        raise SystemExit(status)
+    # Every file is closed by now. Not where an error is on its way: its traceback is printed by the interpreter.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status or 0)
 
 
 @app.command()
@@ -147,8 +164,8 @@ def predict(
     from tltool import console
     from tltool.export.predictor import load_model, write_csv
 
-    if csv is not None and csv.exists():
-        raise TltoolError(f"{csv}: exists already and is not overwritten. Give another --csv.")
+    if csv is not None:
+        _check_new(csv)
     predictor = load_model(model)
     with console.progress() as listener:
         console.prepare(listener)
@@ -175,14 +192,11 @@ def export(
     formats: Annotated[str, typer.Option(help="Comma-separated; offered: keras.")] = "keras",
 ) -> None:
     """Write a bundle: the model with preprocessing inside, and its class names."""
-    from tltool.export.bundle import check_formats, read_labels, write_bundle
+    from tltool.export.bundle import export_run
     from tltool.training.run_folder import RunFolder
 
-    wanted = check_formats([name.strip() for name in formats.split(",") if name.strip()])
-    folder = RunFolder(run)
-    folder.require_done()
-    bundle = write_bundle(folder.model, read_labels(folder.labels), out, wanted)
-    print(bundle.keras_file)
+    wanted = [name.strip() for name in formats.split(",") if name.strip()]
+    print(export_run(RunFolder(run), out, wanted).keras_file)
 
 
 @app.command(name="app")
@@ -243,6 +257,18 @@ def recipes_check(file: Annotated[str, typer.Argument(help="A recipe's name or f
 
     recipe = load_recipe(file)
     print(f"{file}: recipe '{recipe.name}' is complete and valid.")
+
+
+def _check_new(csv: Path) -> None:
+    """Raises TltoolError if the file cannot be made: told before anything is predicted, which may take long."""
+    try:
+        exists, has_folder = csv.exists(), csv.parent.is_dir()
+    except OSError as error:
+        raise TltoolError(f"{csv}: cannot be written ({error.strerror}). Give another --csv.") from None
+    if exists:
+        raise TltoolError(f"{csv}: exists already and is not overwritten. Give another --csv.")
+    if not has_folder:
+        raise TltoolError(f"{csv}: there is no folder {csv.parent}. Make it, or give another --csv.")
 
 
 def parse_time(text: str) -> float:

@@ -51,7 +51,7 @@ def progress() -> Iterator[Listener]:
                 bars.console.print(escape(event["text"]), style="bold" if kind == "stage" else "dim")
             elif kind == "decision":
                 used = "" if event["used"] == event["recipe"] else f" (you asked for {event['used']})"
-                bars.console.print(f"Decision: {event['cell']}: {event['recipe']}{used}", style="bold")
+                bars.console.print(escape(f"Decision: {event['cell']}: {event['recipe']}{used}"), style="bold")
                 for reason in event["reasons"]:
                     bars.console.print(f"  {escape(reason)}", style="dim")
             elif kind == "epoch":
@@ -116,7 +116,7 @@ def show_inspection(facts: "Inspection", decision: "Decision") -> None:
 def show_run(run: "Run") -> None:
     """Prints where the run lies and how good it is."""
     results.print(f"Run: {escape(str(run.path))}")
-    results.print(f"Recipe: {run.decision['used']}")
+    results.print(f"Recipe: {escape(run.decision['used'])}")
     show_metrics(run.metrics)
 
 

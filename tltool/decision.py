@@ -14,7 +14,7 @@ from tltool.inspection.size import Size
 Amount = Literal["little", "a lot"]
 Kinship = Literal["similar", "different"]
 
-# Median BatchNorm divergence, nats: the gap between rubbish on a board (0.09) and leaves on black (0.14) among 21 sets.
+# Median BatchNorm divergence, nats: the gap between weather photos (0.09) and leaves on black (0.14) among 21 sets.
 SIMILAR_BELOW = 0.12
 # Mean confidence of the pretrained classifier, for networks without BatchNorm. Of the same 21 sets it puts two (aerial,
 # skin) on the other side than the divergence does, so it is a fallback and a second opinion, never the first.
@@ -22,7 +22,7 @@ CONFIDENT_ABOVE = 0.27
 # Training pictures. The lecture gives no number; below this, on the sets that it was tried on, linear heads on features
 # reach their score in seconds, and fine-tuning takes a CPU over two minutes an epoch.
 A_LOT_OF_IMAGES = 2000
-# A class with fewer than this is learned from few pictures, however many the others have.
+# Pictures of the median class. Below, most classes are learned from few pictures, however large the total is.
 A_LOT_A_CLASS = 100
 # Standard errors of the paired difference in log loss from which evidence overrules the table; 2 is the usual 95 %.
 EVIDENCE_Z = 2.0

@@ -12,16 +12,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.special import softmax
 
 from tltool.backbones import Backbone, load_backbone
-from tltool.data import Dataset, load_dataset
+from tltool.data import Dataset, Problem, load_dataset
 from tltool.data.dataset import load_index
 from tltool.decision import TABLE, Decision, decide
-from tltool.errors import DataError, RecipeError
+from tltool.errors import RecipeError, RunError
+from tltool.evaluation.evaluate import Evaluation, evaluate_model
 from tltool.evaluation.inference import classify
 from tltool.evaluation.metrics import Metrics, score
-from tltool.export.bundle import Bundle, check_formats, read_labels, write_bundle, write_labels
-from tltool.features.extract import FeatureTable, content_keys, extract
+from tltool.export.bundle import Bundle, export_run, read_labels, write_labels
+from tltool.features.extract import FeatureTable, extract
 from tltool.features.moments import batchnorm_moments
 from tltool.files import write_json, write_text
 from tltool.inspection.baselines import measure_baselines
@@ -33,7 +35,7 @@ from tltool.recipes import Recipe, load_recipe
 from tltool.training.events import EventLog, Listener
 from tltool.training.finetune import trained_stages
 from tltool.training.run_folder import RunFolder, create_run, logging_to, new_run_path
-from tltool.training.train import Trained, deadline_after, probe_spec, train
+from tltool.training.train import Trained, probe_spec, train
 from tltool.training.versions import versions
 
 if TYPE_CHECKING:
@@ -113,24 +115,7 @@ class Run:
             ExportError: if a format is not offered, or the folder is not empty.
             RunError: if the run did not finish.
         """
-        check_formats(formats)
-        self.folder.require_done()
-        return write_bundle(self.folder.model, self.class_names, Path(out), formats)
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Scores on labelled pictures.
-
-    Attributes:
-        metrics: On the pictures that count.
-        problems: Files that could not be read.
-        seen: Pictures left out because the run had learned from them.
-    """
-
-    metrics: Metrics
-    problems: tuple
-    seen: int
+        return export_run(self.folder, Path(out), formats)
 
 
 def inspect(
@@ -138,7 +123,7 @@ def inspect(
 ) -> Inspection:
     """Measures size, similarity and baselines of a data set, and which of its files can be read.
 
-    Only training and validation pictures are looked at; the held-out ones stay unseen.
+    Held-out pictures are read, to know whether they can be, but nothing is measured on them.
 
     Args:
         data: A data set, or what `load_dataset` takes.
@@ -149,10 +134,14 @@ def inspect(
     Raises:
         TltoolError: if the data or the settings cannot be used.
     """
+    chosen = _backbone_settings(settings)
+    if len(chosen) < len(settings):
+        raise RecipeError(f"An inspection can be told {', '.join(BACKBONE_KEYS)}; other settings are for a fit.")
+    recipe = load_recipe("linear-probe", chosen)
     data = _as_dataset(data, seed)
-    backbone = _backbone_of(load_recipe("linear-probe", settings))
+    backbone = _backbone_of(recipe)
     data, features = _read(data, backbone, report)
-    return _inspect(data, features, backbone, seed, report)
+    return _inspect(data, features, backbone, seed, report, tuple(chosen))
 
 
 def inspect_similarity(data: Dataset, backbone: Backbone, seed: int = 0, report: Report = silent) -> Similarity:
@@ -171,10 +160,10 @@ def inspect_similarity(data: Dataset, backbone: Backbone, seed: int = 0, report:
     return measure_similarity(moments, features.confidence, len(readable))
 
 
-def recommend(facts: Inspection, settings: Sequence[str] = ()) -> Plan:
+def recommend(facts: Inspection) -> Plan:
     """Reads the table for these facts and loads the recipe that it (or the evidence) names."""
     decision = decide(facts)
-    return Plan(decision, load_recipe(decision.recipe, [f"backbone={facts.backbone}", *settings]))
+    return Plan(decision, load_recipe(decision.recipe, facts.settings))
 
 
 def fit(
@@ -204,10 +193,13 @@ def fit(
     Raises:
         TltoolError: if the data, the recipe or the folder cannot be used; nothing of the user's is changed.
     """
-    start, deadline = time.monotonic(), deadline_after(budget)
+    start = time.monotonic()
+    deadline = None if budget is None else start + budget
     chosen = _as_recipe(recipe, settings)
     data = _as_dataset(data, seed)
     path = Path(out) if out is not None else new_run_path(data.name, RUNS)
+    if path.resolve().is_relative_to(data.root.resolve()):
+        raise RunError(f"{path}: lies inside the data set, which it would spoil. Give an --out outside of {data.root}.")
     folder = create_run(path, path.name, chosen.name if chosen else "decided by the table", seed)
     events = EventLog(folder.events, listener)
     try:
@@ -233,10 +225,10 @@ def _fit(
     deadline: float | None,
     start: float,
 ) -> None:
-    write_json(folder.versions, versions())
     first = chosen or load_recipe("linear-probe", _backbone_settings(settings))
     events.emit("stage", text=f"Loading {first.backbone}")
     backbone = _backbone_of(first)
+    write_json(folder.versions, versions() | {"backbone": backbone.name, "licence_of_weights": backbone.licence})
     if chosen:
         probe_spec(chosen, backbone)  # a stage that the backbone lacks is told before any work
         for stage in chosen.stages:
@@ -248,7 +240,7 @@ def _fit(
     for note in data.notes:
         events.emit("note", text=note)
     write_json(folder.data, data.to_json())
-    write_json(folder.path / SEEN_FILE, [features.keys[i] for i in data.indices("train", "valid")])
+    write_json(folder.seen, [features.keys[i] for i in data.indices("train", "valid")])
     facts = _inspect(data, features, backbone, seed, events.report)
     write_json(folder.inspection, facts.to_json())
     decision = decide(facts)
@@ -269,9 +261,6 @@ def _fit(
     folder.write_state(state="done", top1=metrics.top1, pictures=len(data), seconds=seconds)
 
 
-SEEN_FILE = "seen.json"  # content keys of the pictures that were learned from
-
-
 def evaluate(run: Run, data: Dataset | str | Path, report: Report = silent) -> Evaluation:
     """Scores a run on labelled pictures that it has not learned from.
 
@@ -285,29 +274,8 @@ def evaluate(run: Run, data: Dataset | str | Path, report: Report = silent) -> E
     """
     run.folder.require_done()
     data = data if isinstance(data, Dataset) else load_dataset(data, trainable=False)
-    unknown = sorted(set(data.class_names) - set(run.class_names))
-    if unknown:
-        raise DataError(
-            f"{data.source}: classes that the run does not know: {', '.join(unknown)}. "
-            f"Its classes are {', '.join(run.class_names)}."
-        )
-    rows = data.indices("test") if data.given_parts else np.arange(len(data))
-    keys, _ = content_keys(data.root, [data.files[i] for i in rows])
-    learned = set(json.loads((run.path / SEEN_FILE).read_text("utf-8")))
-    fresh = [row for row, key in zip(rows, keys, strict=True) if key not in learned]
-    if not fresh:
-        raise DataError(
-            f"{data.source}: the run has learned from all of these pictures, so a score on them means nothing. "
-            "Its own held-out score is in metrics.json; give other pictures."
-        )
-    result = classify(run.model, [data.root / data.files[i] for i in fresh], report)
-    if not len(result.indices):
-        raise DataError(f"{data.source}: no readable pictures. The first: {result.problems[0]}")
-    scored = np.asarray(fresh)[result.indices]
-    position = {name: index for index, name in enumerate(run.class_names)}
-    labels = np.array([position[data.class_names[label]] for label in data.labels_of(scored)])
-    problems = (*data.problems, *result.problems)
-    return Evaluation(score(result.values, labels, run.class_names), problems, len(rows) - len(fresh))
+    learned = set(json.loads(run.folder.seen.read_text("utf-8")))
+    return evaluate_model(run.model, run.class_names, learned, data, report)
 
 
 def open_run(path: str | Path) -> Run:
@@ -362,10 +330,30 @@ def _backbone_of(recipe: Recipe) -> Backbone:
 def _read(data: Dataset, backbone: Backbone, report: Report) -> tuple[Dataset, FeatureTable]:
     """Features of every picture; files that turn out unreadable leave the data set. Row i is picture i."""
     features = extract(backbone, data.root, data.files, report)
-    return data.without(features.problems), features
+    data = data.without(features.problems)
+    if len(data) != len(features.values):
+        raise RuntimeError(f"{len(data)} pictures but {len(features.values)} rows of features; please report this.")
+    return _without_leaks(data, features)
 
 
-def _inspect(data: Dataset, features: FeatureTable, backbone: Backbone, seed: int, report: Report) -> Inspection:
+def _without_leaks(data: Dataset, features: FeatureTable) -> tuple[Dataset, FeatureTable]:
+    """Leaves out held-out pictures that are learned from as well: copies of one file on both sides of the split."""
+    while True:
+        sides = {part: {features.keys[i] for i in data.indices(part)} for part in ("train", "valid")}
+        leaks = [i for i in data.indices("test") if features.keys[i] in sides["train"] | sides["valid"]]
+        leaks += [i for i in data.indices("valid") if features.keys[i] in sides["train"]]
+        if not leaks:
+            return data, features
+        reason = "a copy of a picture that is learned from, so it is not held out"
+        kept = np.setdiff1d(np.arange(len(data)), leaks)
+        # Where a class loses all its held-out pictures it is split anew, which may make a new leak: hence the loop.
+        data = data.without([Problem(data.files[i], reason) for i in leaks])
+        features = features.take(kept)
+
+
+def _inspect(
+    data: Dataset, features: FeatureTable, backbone: Backbone, seed: int, report: Report, settings: tuple[str, ...] = ()
+) -> Inspection:
     rows = data.indices("train", "valid")
     specs = [probe_spec(load_recipe(name), backbone) for name in PROBES]
     return Inspection(
@@ -375,6 +363,7 @@ def _inspect(data: Dataset, features: FeatureTable, backbone: Backbone, seed: in
         similarity=inspect_similarity(data, backbone, seed, report),
         baselines=measure_baselines(features, rows, data.labels_of(rows), len(data.class_names), specs, seed, report),
         health=Health(len(data), data.problems, data.notes),
+        settings=settings,
     )
 
 
@@ -382,7 +371,7 @@ def _score_held_out(trained: Trained, data: Dataset, features: FeatureTable, rep
     rows = data.indices("test")
     if trained.head is not None:
         logits = trained.head.logits(features.select(trained.spec.stages, trained.spec.pooling)[rows])
-        probabilities = np.exp(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True))
+        probabilities = softmax(logits, axis=1)
     else:
         probabilities = classify(trained.model, [data.root / data.files[i] for i in rows], report).values
     return score(probabilities, data.labels_of(rows), data.class_names)

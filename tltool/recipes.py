@@ -193,8 +193,8 @@ def _enter(place: Any, step: str, setting: str) -> Any:
         if step.isdigit() and int(step) < len(place):
             return place[int(step)]
         raise RecipeError(f"--set {setting}: no stage '{step}'; there are {', '.join(names) or 'none'}.")
-    known = list(place) if isinstance(place, dict) else []
-    raise RecipeError(f"--set {setting}: no section '{step}'.{_suggestion(step, known)}")
+    known = [key for key, value in place.items() if isinstance(value, dict | list)] if isinstance(place, dict) else []
+    raise RecipeError(f"--set {setting}: no section '{step}'.{_suggestion(step, known) or _listed('sections', known)}")
 
 
 # What Pydantic says of these in terms of Python is put in those of TOML.
@@ -225,7 +225,8 @@ def _fault_in_words(fault: Any, values: dict[str, Any]) -> str:
     key = ".".join([first, *(str(step) for step in rest if isinstance(step, int))])
     field = model.model_fields.get(first)
     if fault["type"] == "extra_forbidden":
-        return f"{place}: unknown key `{key}`.{_suggestion(key, model.model_fields, '`')}"
+        known = model.model_fields
+        return f"{place}: unknown key `{key}`.{_suggestion(key, known, '`') or _listed('keys', known)}"
     if fault["type"] == "missing":
         meaning = f" ({field.description})" if field and field.description else ""
         return f"{place}: `{key}` is missing{meaning}. A recipe names everything."
@@ -247,3 +248,7 @@ def _shown(value: Any) -> str:
 def _suggestion(wrong: str, known: Any, quote: str = "'") -> str:
     close = difflib.get_close_matches(wrong, list(known), n=1, cutoff=0.6)
     return f" Did you mean {quote}{close[0]}{quote}?" if close else ""
+
+
+def _listed(what: str, known: Any) -> str:
+    return f" The {what} are {', '.join(known)}." if known else ""

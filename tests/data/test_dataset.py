@@ -102,6 +102,16 @@ def test_without_a_whole_part_every_class_still_learns_and_is_scored(tmp_path: P
     assert min(rest.counts("test").values()) >= 1
 
 
+@pytest.mark.parametrize("given", [False, True])
+def test_without_a_whole_valid_part_another_is_held_out(tmp_path: Path, given: bool) -> None:
+    parts = ("train", "valid", "test") if given else (None,)
+    data = build("s", tmp_path, [row for part in parts for row in rows(part, cat=10, dog=10)], seed=0)
+    lost = [data.files[i] for i in data.indices("valid")]
+    rest = data.without(Problem(file, "damaged") for file in lost)
+    assert min(rest.counts("valid").values()) >= 1
+    assert {rest.files[i] for i in rest.indices("test")} == {data.files[i] for i in data.indices("test")}
+
+
 def test_without_a_given_test_part_is_an_error(tmp_path: Path) -> None:
     data = build("s", tmp_path, rows("train", cat=6, dog=6) + rows("test", cat=1, dog=1), seed=0)
     with pytest.raises(DataError, match="no readable pictures in the test part"):

@@ -89,16 +89,64 @@ def test_what_does_not_exist_is_said_to(tmp_path: Path, name: str) -> None:
         load_dataset(name if name.startswith("~") else str(tmp_path / name))
 
 
+def test_a_path_that_may_not_be_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DataError, match=r"aaa: cannot be read \(File name too long\)\. Check the path"):
+        load_dataset(tmp_path / ("a" * 300))
+
+    # Not chmod: tests may run as root, who may read everything.
+    def stat(path: Path, **_: object) -> os.stat_result:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "stat", stat)
+    with pytest.raises(DataError, match=r"photos: cannot be read \(Permission denied\)\. Check the path"):
+        load_dataset(tmp_path / "photos")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs file names that are not valid UTF-8, which only Linux has")
+def test_a_path_that_is_not_utf8(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / os.fsdecode(b"ph\xff")
+    make_class_folders(folder / "in", COUNTS)
+    with pytest.raises(DataError, match=r"ph\\udcff: the path is not valid UTF-8\. Rename"):
+        load_dataset(folder)
+    monkeypatch.chdir(folder)
+    with pytest.raises(DataError, match=r"ph\\udcff/in: the path is not valid UTF-8\. Rename"):
+        load_dataset("in")
+
+
 @pytest.mark.parametrize("name", ["", "  "])
 def test_an_empty_name_is_not_the_current_folder(name: str) -> None:
     with pytest.raises(DataError, match="No data set named"):
         load_dataset(name)
 
 
-@pytest.mark.parametrize("seed", [-1, 1.0, "1", None, True])
+@pytest.mark.parametrize("seed", [-1, 2**31, 1.0, "1", None, True])
 def test_seeds_are_whole_numbers(tmp_path: Path, seed: object) -> None:
     with pytest.raises(DataError, match=f"seed: {seed!r} is not a whole number"):
         load_dataset(make_class_folders(tmp_path / "photos", COUNTS), seed=seed)
+
+
+def test_the_largest_seed(tmp_path: Path) -> None:
+    assert load_dataset(make_class_folders(tmp_path / "photos", COUNTS), seed=2**31 - 1).seed == 2**31 - 1
+
+
+def test_a_set_that_is_only_scored_needs_no_train_part(tmp_path: Path) -> None:
+    make_class_folders(tmp_path / "photos" / "test", COUNTS)
+    data = load_dataset(tmp_path / "photos", trainable=False)
+    assert data.counts("test") == COUNTS
+    assert data.given_parts
+    assert data.notes == ()
+    with pytest.raises(DataError, match="a part 'test' but no 'train'"):
+        load_dataset(tmp_path / "photos")
+
+
+@pytest.mark.parametrize("part", ["", "test", "train"])
+def test_a_set_that_is_only_scored_may_lack_a_class(tmp_path: Path, part: str) -> None:
+    make_class_folders(tmp_path / "photos" / part, COUNTS | {"emu": 0})
+    if part == "train":
+        make_class_folders(tmp_path / "photos" / "test", {"emu": 2})
+    data = load_dataset(tmp_path / "photos", trainable=False)
+    assert data.counts() == COUNTS | ({"emu": 2} if part == "train" else {})
+    assert "No pictures in these class folders: emu." in data.notes
 
 
 def test_cache_dir_follows_the_variable(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,6 +161,13 @@ def test_a_cache_dir_that_cannot_be_made_names_the_variable(tmp_path: Path, monk
     (tmp_path / "file").touch()
     monkeypatch.setenv("TLTOOL_CACHE", str(tmp_path / "file" / "in"))
     with pytest.raises(TltoolError, match="Set TLTOOL_CACHE to a folder that can be written"):
+        cache_dir()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a folder that not even root may write in: Linux has /proc")
+def test_a_cache_dir_that_cannot_be_written_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TLTOOL_CACHE", "/proc")
+    with pytest.raises(TltoolError, match=r"^/proc: .*Set TLTOOL_CACHE to a folder that can be written"):
         cache_dir()
 
 

@@ -97,6 +97,16 @@ def test_repair_splits_only_the_classes_that_lost_a_part() -> None:
     assert Counter(repaired[4:]) == {"train": 2, "valid": 1, "test": 1}
 
 
+@pytest.mark.parametrize("given_parts", [False, True])
+def test_repair_holds_out_a_valid_part_where_none_is_left(given_parts: bool) -> None:
+    files, labels = rows(cat=20, dog=20)
+    parts = (["train"] * 16 + ["test"] * 4) * 2
+    repaired = repair_parts(files, labels, parts, given_parts, seed=0)
+    for start in (0, 20):
+        assert Counter(repaired[start : start + 20]) == {"train": 14, "valid": 2, "test": 4}
+    assert [part == "test" for part in repaired] == [part == "test" for part in parts]
+
+
 def test_repair_never_trains_on_a_given_test_part() -> None:
     files, labels = rows(cat=4, dog=6)
     parts = ["train", "train", "valid", "test", "valid", "valid", "valid", "valid", "test", "test"]

@@ -15,7 +15,7 @@ import pytest
 from tests.pictures import make_class_folders, make_picture
 from tests.trained import CLASSES, finished_run
 from tltool.cli import app
-from tltool.errors import ExportError, RunError, TltoolError
+from tltool.errors import DataError, ExportError, RunError
 from tltool.export.predictor import load_model
 from tltool.training.run_folder import create_run
 
@@ -102,7 +102,7 @@ def test_a_bad_picture_among_good_ones(bundle, pictures, tmp_path):
     predictions, problems = load_model(bundle).try_predict([good, bad, tmp_path / "missing.png", good])
     assert [prediction.path for prediction in predictions] == [good, good]
     assert {problem.path for problem in problems} == {str(bad), str(tmp_path / "missing.png")}
-    with pytest.raises(TltoolError, match=r"note\.jpg") as raised:
+    with pytest.raises(DataError, match=r"note\.jpg") as raised:
         load_model(bundle).predict([good, bad, tmp_path / "missing.png"])
     assert "missing.png: no such file" in str(raised.value)
 
@@ -141,6 +141,8 @@ def test_files_that_are_no_models(bundle, tmp_path):
         load_model(picture)
     with pytest.raises(ExportError, match=r"missing: no such model\. Give a run folder"):
         load_model(tmp_path / "missing")
+    with pytest.raises(ExportError, match=r"aaa: cannot be read \(File name too long\)\. Give a run folder"):
+        load_model(tmp_path / ("a" * 300))
     (tmp_path / "empty").mkdir()
     with pytest.raises(ExportError, match=r"empty: holds no model\.keras"):
         load_model(tmp_path / "empty")

@@ -86,7 +86,7 @@ def broken(*args, **kwargs):
     raise RuntimeError("no such operation")
 
 
-@pytest.mark.parametrize("failure", ["not installed", "cannot compile", "cannot export"])
+@pytest.mark.parametrize("failure", ["not installed", "cannot compile", "cannot convert"])
 def test_where_openvino_fails_keras_takes_over_and_says_so(model, failure, temporary, caplog, monkeypatch):
     if failure == "not installed":
         monkeypatch.setitem(sys.modules, "openvino", None)

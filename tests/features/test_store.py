@@ -1,5 +1,6 @@
 """Vectors on disk, with other processes writing, being killed, or leaving damage behind."""
 
+import functools
 import os
 import signal
 import sqlite3
@@ -10,6 +11,7 @@ import threading
 import numpy as np
 import pytest
 
+from tltool.errors import TltoolError
 from tltool.features.store import CHUNK, FeatureStore, content_key
 
 
@@ -103,6 +105,33 @@ def test_what_is_no_damage_deletes_nothing(path, monkeypatch):
     with pytest.raises(sqlite3.Error):
         store.get([object()])
     assert_holds(store, vectors(3))
+
+
+@pytest.mark.parametrize(
+    ("pragma", "reason"), [("max_page_count = 2", "database or disk is full"), ("query_only = 1", "readonly database")]
+)
+def test_a_disk_that_is_full_or_read_only(path, monkeypatch, pragma, reason):
+    store = FeatureStore(path)
+    store.put(vectors(3).items())
+
+    class Limited(sqlite3.Connection):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            self.execute(f"PRAGMA {pragma}")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite3, "connect", functools.partial(sqlite3.connect, factory=Limited))
+        with pytest.raises(TltoolError, match=rf"store\.sqlite: .*{reason}\)\. Free some space, or set TLTOOL_CACHE"):
+            store.put((f"new {index}", np.ones(5000)) for index in range(10))
+    assert_holds(store, vectors(3))
+
+
+def test_a_file_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    for place in (tmp_path / "file" / "store.sqlite", tmp_path / "folder"):
+        with pytest.raises(TltoolError, match=r"features cannot be kept there .* set TLTOOL_CACHE"):
+            FeatureStore(place)
 
 
 def test_a_writer_waits_for_another_one(path):

@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -63,6 +65,16 @@ def test_nothing_is_overwritten(tmp_path):
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
+def test_of_two_that_saw_an_empty_folder_one_gets_it(tmp_path, monkeypatch):
+    create_run(tmp_path / "run", "first", "linear-probe", 0)
+    # What the second one saw, before the first one wrote.
+    monkeypatch.setattr(Path, "exists", lambda path: False)
+    monkeypatch.setattr(Path, "iterdir", lambda path: iter(()))
+    with pytest.raises(RunError, match=r"already holds a run\. Give another --out"):
+        create_run(tmp_path / "run", "second", "linear-probe", 0)
+    assert RunFolder(tmp_path / "run").read_state()["name"] == "first"
+
+
 def test_a_run_whose_process_is_gone_is_interrupted(tmp_path):
     run = create_run(tmp_path / "run", "run", "linear-probe", 0)
     run.write_state(pid=dead_process())
@@ -107,7 +119,21 @@ def test_runs_are_listed_oldest_first_and_foreign_ones_passed_over(tmp_path):
 
 def test_new_run_path_is_the_first_free_one(tmp_path):
     assert new_run_path("ants", tmp_path / "runs").name == "ants-1"
-    for name in ("ants-1", "ants-3"):
-        (tmp_path / "runs" / name).mkdir(parents=True)
+    (tmp_path / "runs" / "ants-3").mkdir()
     (tmp_path / "runs" / "ants-2").write_text("a file")
     assert new_run_path("ants", tmp_path / "runs").name == "ants-4"
+
+
+def test_a_new_run_path_is_given_once(tmp_path):
+    with ThreadPoolExecutor(8) as threads:
+        paths = list(threads.map(lambda _: new_run_path("ants", tmp_path / "runs"), range(40)))
+    assert len(set(paths)) == 40
+    assert create_run(paths[0], "ants", "linear-probe", 0).read_state()["state"] == "running"
+
+
+def test_a_new_run_path_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("a file")
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
+    for parent in ("file", "gone"):
+        with pytest.raises(RunError, match=r"ants-1: the run cannot be written there .* Give another --out"):
+            new_run_path("ants", tmp_path / parent)

@@ -72,11 +72,13 @@ class Backbone:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Changes whenever the name, a weight or the input size does; features are cached under it.
+        """Changes whenever the name, a weight, the input size or the precision does; features are cached under it.
 
         Taken once, on first use: not for a network that is being trained.
         """
-        digest = hashlib.sha256(f"{self.name} {self.image_size}".encode())
+        # Half precision moves features by several percent: a cache of one must not answer for the other.
+        precision = sorted({layer.compute_dtype for layer in self.network.layers})
+        digest = hashlib.sha256(f"{self.name} {self.image_size} {precision}".encode())
         for weight in self.network.weights:
             digest.update(keras.ops.convert_to_numpy(weight).tobytes())
         return digest.hexdigest()[:32]

@@ -65,7 +65,9 @@ def efficientnet_lite(name: str, weights: str | Path | None, image_size: int | N
     """
     variant = VARIANTS[name]
     size = variant.image_size if image_size is None else image_size
-    network, stages = build_network(name, variant.width, variant.depth, size)
+    # Weights that are about to be replaced need not be drawn.
+    seed = SEED if weights is None else None
+    network, stages = build_network(name, variant.width, variant.depth, size, seed=seed)
     if weights == "pretrained":
         load_checkpoint(network, read_checkpoint(_packaged_file(name, variant)), variant.package)
     elif weights is not None:
@@ -82,7 +84,7 @@ def build_network(
     classes: int = 1000,
     stem: int = STEM_FILTERS,
     head: int = HEAD_FILTERS,
-    seed: int = SEED,
+    seed: int | None = SEED,
 ) -> tuple[keras.Model, tuple[Stage, ...]]:
     """The network with random weights, and its stages. It neither reads nor moves any global random state.
 
@@ -94,7 +96,7 @@ def build_network(
         classes: Length of the logits.
         stem: Filters of the first convolution.
         head: Filters of the last convolution.
-        seed: Of the random weights; the same weights for the same seed on every backend.
+        seed: Of the random weights; the same weights for the same seed on every backend. None leaves kernels at zero.
     """
     image = keras.Input((image_size, image_size, 3), name="image")
     x = layers.Rescaling(1 / 128, -127 / 128, name="rescale")(image)
@@ -117,7 +119,8 @@ def build_network(
     x = layers.GlobalAveragePooling2D(name="imagenet_pool")(x)
     x = layers.Dense(classes, kernel_initializer="zeros", name="imagenet_logits")(x)
     network = keras.Model(image, x, name=name)
-    _randomize(network, np.random.default_rng(seed))
+    if seed is not None:
+        _randomize(network, np.random.default_rng(seed))
     return network, tuple(stages)
 
 

@@ -15,13 +15,18 @@ def picture_files(paths: Iterable[str | Path]) -> tuple[list[Path], list[Problem
     """
     files, problems = [], []
     for path in map(Path, paths):
-        if path.is_dir():
+        try:
+            is_folder, exists = path.is_dir(), path.exists()
+        except OSError as error:
+            problems.append(Problem(str(path), f"cannot be read ({error.strerror})"))
+            continue
+        if is_folder:
             pictures, faults = list_class(path, path)
             files += sorted(path / name for name in pictures)
             problems += [Problem(str(path / fault.path), fault.reason) for fault in faults]
             if not pictures and not faults:
                 problems.append(Problem(str(path), "no pictures in this folder"))
-        elif path.exists():
+        elif exists:
             files.append(path)
         else:
             problems.append(Problem(str(path), "no such file"))

@@ -26,7 +26,7 @@ def read_folder(folder: Path, source: str, seed: int, notes: Iterable[str] = (),
         source: What the user gave; messages start with it.
         seed: Of the split.
         notes: What was decided before, in words; the data set's notes begin with it.
-        trainable: Whether it must be fit to train on.
+        trainable: Whether it must be fit to train on. If not, it needs no train part, and a class may have no picture.
 
     Returns:
         A checked data set with an absolute `root`; files that look damaged or are no pictures are its `problems`.
@@ -40,15 +40,18 @@ def read_folder(folder: Path, source: str, seed: int, notes: Iterable[str] = (),
     if not folder.is_dir():
         raise DataError(f"{source}: a file, not a folder. Give a folder of class folders, or a .zip of one.")
     root = see_through(folder, stop_at=PART_NAMES)
-    parts, ignored = find_parts(root, source)
+    parts, ignored = find_parts(root, source, trainable=trainable)
     notes = list(notes)
     if ignored:
         notes.append(f"Folders beside the parts are ignored: {_names(ignored)}.")
     if set(parts) - {"train"}:
-        found = _read_parts(root, parts, source, notes)
+        found = _read_parts(root, parts, source, notes, trainable)
     else:
         # A lone 'train' gets no part: its pictures are split like those of any folder, and a class of 2 is enough.
-        found = _read_classes(see_through(root / parts["train"]) if parts else root, root, None, source)
+        folder = see_through(root / parts["train"]) if parts else root
+        found = _read_classes(folder, root, None, source, trainable)
+    if found.empty and not trainable:
+        notes.append(f"No pictures in these class folders: {_names(found.empty)}.")
     loose = found.loose + (len(list_folder(root, root).pictures) if parts else 0)
     if loose:
         notes.append(f"Pictures beside the class folders are ignored, for they have no class: {loose}.")
@@ -59,22 +62,24 @@ class _Found(NamedTuple):
     rows: list[tuple[str, str, str | None]]  # relative path, class, part
     problems: list[Problem]
     loose: int  # pictures beside the class folders
+    empty: list[str]  # class folders without pictures
 
 
-def _read_parts(root: Path, parts: dict[str, str], source: str, notes: list[str]) -> _Found:
-    """Reads each part and checks that the others bring no class that "train" lacks; adds to `notes`."""
-    rows, problems, loose, classes = [], [], 0, {}
+def _read_parts(root: Path, parts: dict[str, str], source: str, notes: list[str], trainable: bool) -> _Found:
+    """Reads each part; checks that, to be trained on, none has a class that "train" lacks; adds to `notes`."""
+    rows, problems, loose, empty, classes = [], [], 0, [], {}
     for part in ("train", "valid", "test"):
         if part not in parts:
             continue
         folder = see_through(root / parts[part], stop_at=classes.get("train", ()))
-        found = _read_classes(folder, root, part, source)
+        found = _read_classes(folder, root, part, source, trainable)
         rows += found.rows
         problems += found.problems
         loose += found.loose
+        empty += found.empty
         classes[part] = {name for _, name, _ in found.rows}
-    train = classes["train"]
-    unknown = {part: sorted(names - train) for part, names in classes.items() if names - train}
+    known = classes["train"] if trainable else set().union(*classes.values())
+    unknown = {part: sorted(names - known) for part, names in classes.items() if names - known}
     if unknown:
         listed = "; ".join(f"{part}: {_names(names)}" for part, names in unknown.items())
         raise DataError(
@@ -82,12 +87,12 @@ def _read_parts(root: Path, parts: dict[str, str], source: str, notes: list[str]
             "Add pictures of them to the train part, or take them out; names must match to the letter."
         )
     for part, names in classes.items():
-        if train - names:
-            notes.append(f"The {part} part has no pictures of {_names(sorted(train - names))}.")
-    return _Found(rows, problems, loose)
+        if known - names:
+            notes.append(f"The {part} part has no pictures of {_names(sorted(known - names))}.")
+    return _Found(rows, problems, loose, empty)
 
 
-def _read_classes(folder: Path, root: Path, part: str | None, source: str) -> _Found:
+def _read_classes(folder: Path, root: Path, part: str | None, source: str, trainable: bool) -> _Found:
     """Reads the class folders in `folder`, which is `root` or lies below it."""
     where = source if folder == root else f"{source}, folder '{folder.relative_to(root).as_posix()}'"
     listing = list_folder(folder, root)
@@ -104,9 +109,9 @@ def _read_classes(folder: Path, root: Path, part: str | None, source: str) -> _F
         problems += faults
         if not pictures:
             empty.append(f"{name} (files left out: {len(faults)}, the first: {faults[0]})" if faults else name)
-    if empty and part not in ("valid", "test"):
+    if empty and trainable and part not in ("valid", "test"):
         raise DataError(f"{where}: no pictures in these class folders: {_names(empty)}. Add pictures or remove them.")
-    return _Found(rows, problems, len(listing.pictures))
+    return _Found(rows, problems, len(listing.pictures), empty)
 
 
 def _below(folder: Path, root: Path, problem: Problem) -> Problem:

@@ -55,15 +55,15 @@ def _among(name: str, names: Collection[str]) -> bool:
     return name in names or name.lower() in names
 
 
-def find_parts(root: Path, source: str) -> tuple[dict[str, str], list[str]]:
+def find_parts(root: Path, source: str, *, trainable: bool = True) -> tuple[dict[str, str], list[str]]:
     """Finds the train, valid and test folders in `root`.
 
     Returns:
-        The folder name of each part, with "train" among them, or nothing where `root` holds class folders; and the
-        names of folders beside the parts, which belong to none.
+        The folder name of each part, with "train" among them if it is to be trained on, or nothing where `root` holds
+        class folders; and the names of folders beside the parts, which belong to none.
 
     Raises:
-        DataError: if there is no train part, two folders for one part, or class folders beside a part.
+        DataError: if there is no train part to train on, two folders for one part, or class folders beside a part.
     """
     named, others = defaultdict(list), []
     for name in list_folder(root, root).folders:
@@ -71,7 +71,7 @@ def find_parts(root: Path, source: str) -> tuple[dict[str, str], list[str]]:
         (named[part] if part else others).append(name)
     if not named or (others and _are_classes(root, named, others, source)):
         return {}, []
-    if "train" not in named:
+    if trainable and "train" not in named:
         found = ", ".join(name for names in named.values() for name in names)
         raise DataError(
             f"{source}: a part '{found}' but no 'train'. Add a folder 'train' with the pictures to learn from."

@@ -35,7 +35,7 @@ def assign_parts(
     if "test" not in parts:
         _hold_out(parts, files, labels, "test", TEST_SHARE, seed)
         notes.append(f"{TEST_SHARE:.0%} of each class is held out for the score.")
-    if "valid" not in parts:
+    if "valid" not in parts and "train" in parts:
         _hold_out(parts, files, labels, "valid", VALID_SHARE, seed)
         notes.append(f"{VALID_SHARE:.0%} of each class's training pictures are for validation.")
     return parts, notes
@@ -46,7 +46,8 @@ def repair_parts(
 ) -> list[str]:
     """Splits anew each class that has lost all its pictures of a part that it needs; the other classes keep theirs.
 
-    A class needs a picture to learn from, and one to hold out unless the source says what is held out.
+    A class needs a picture to learn from, and one to hold out unless the source says what is held out. Where no valid
+    part is left at all, a share of each class's training pictures becomes "valid", for fine-tuning stops early by it.
 
     Args:
         files: Relative POSIX paths, shape (N,).
@@ -72,6 +73,8 @@ def repair_parts(
     repaired = list(parts)
     for i, part in zip(chosen, again, strict=True):
         repaired[i] = part
+    if "valid" not in repaired:
+        _hold_out(repaired, files, labels, "valid", VALID_SHARE, seed)
     return repaired
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tltool.errors import ExportError
 from tltool.files import replacing, write_json
+from tltool.training.run_folder import RunFolder
 
 FORMATS = ("keras",)
 MODEL_FILE = "model.keras"
@@ -66,6 +67,18 @@ def write_bundle(model_file: Path, class_names: Sequence[str], folder: Path, for
     except OSError as error:
         raise ExportError(f"{folder}: cannot be written ({error.strerror}). Give another --out.") from None
     return Bundle(folder, formats)
+
+
+def export_run(run: RunFolder, out: Path, formats: Sequence[str]) -> Bundle:
+    """Writes a finished run's model as a bundle.
+
+    Raises:
+        ExportError: if a format is not offered, or `out` is not empty.
+        RunError: if the run did not finish.
+    """
+    formats = check_formats(formats)
+    run.require_done()
+    return write_bundle(run.model, read_labels(run.labels), out, formats)
 
 
 def write_labels(path: Path, class_names: Sequence[str]) -> None:

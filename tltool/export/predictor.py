@@ -11,7 +11,7 @@ import numpy as np
 
 from tltool.data.dataset import Problem
 from tltool.data.files import picture_files
-from tltool.errors import ExportError, TltoolError
+from tltool.errors import DataError, ExportError
 from tltool.export.bundle import LABELS_FILE, MODEL_FILE, read_labels
 from tltool.progress import Report, silent
 
@@ -85,7 +85,7 @@ class Predictor:
         """
         predictions, problems = self.try_predict(paths, report)
         if problems:
-            raise TltoolError("\n".join(str(problem) for problem in problems))
+            raise DataError("\n".join(str(problem) for problem in problems))
         return predictions
 
     def try_predict(
@@ -117,14 +117,18 @@ def load_model(source: str | Path) -> Predictor:
     from tltool.training.run_folder import STATE_FILE, RunFolder
 
     path = Path(source)
-    if (path / STATE_FILE).is_file():
-        RunFolder(path).require_done()
-    file = path / MODEL_FILE if path.is_dir() else path
-    if not file.is_file():
-        what = "holds no model.keras" if path.is_dir() else "no such model"
-        raise ExportError(f"{path}: {what}. Give a run folder, an exported bundle or a .keras file.")
+    advice = "Give a run folder, an exported bundle or a .keras file."
+    try:
+        if (path / STATE_FILE).is_file():
+            RunFolder(path).require_done()
+        file = path / MODEL_FILE if path.is_dir() else path
+        if not file.is_file():
+            what = "holds no model.keras" if path.is_dir() else "no such model"
+            raise ExportError(f"{path}: {what}. {advice}")
+    except OSError as error:
+        raise ExportError(f"{path}: cannot be read ({error.strerror}). {advice}") from None
     if file.suffix != ".keras":
-        raise ExportError(f"{path}: not a .keras file. Give a run folder, an exported bundle or a .keras file.")
+        raise ExportError(f"{path}: not a .keras file. {advice}")
     return Predictor(file, read_labels(file.parent / LABELS_FILE))
 
 

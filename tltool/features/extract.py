@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
@@ -44,6 +44,13 @@ class FeatureTable:
     keys: tuple[str, ...]
     indices: np.ndarray
     problems: tuple[Problem, ...]
+
+    def take(self, rows: np.ndarray) -> "FeatureTable":
+        """The table of these rows alone."""
+        keys = tuple(self.keys[row] for row in rows)
+        return replace(
+            self, values=self.values[rows], confidence=self.confidence[rows], keys=keys, indices=self.indices[rows]
+        )
 
     def select(self, stages: Sequence[str], poolings: Sequence[str]) -> np.ndarray:
         """The columns of these stages under these poolings, shape (N, columns)."""
@@ -88,7 +95,9 @@ def extract(backbone: Backbone, root: Path, files: Sequence[str], report: Report
                 fresh = {}
         store.put(fresh.items())
         known |= fresh
-    rows = [index for index in readable if keys[index] in known]
+    # By name, not by key alone: of two equal files one may have failed to open the second time.
+    failed = {problem.path for problem in problems}
+    rows = [index for index in readable if keys[index] in known and files[index] not in failed]
     table = np.array([known[keys[index]] for index in rows], dtype=np.float32).reshape(len(rows), layout.width + 1)
     return FeatureTable(
         values=table[:, :-1],

@@ -14,7 +14,7 @@ from tltool.features.extract import FORMAT, digest
 from tltool.features.store import FeatureStore
 from tltool.progress import Report, silent
 
-BATCH = 16
+BATCH = 8  # the first batch of 16 spent longer on getting memory than on computing
 TASK = "Measuring similarity"
 
 
@@ -91,7 +91,9 @@ def _measure(backbone: Backbone, layers: Sequence, paths: Sequence[Path], report
     total, count = np.float64(0), 0
     for batch in read_batches(paths, backbone.image_size, BATCH):
         if len(batch.indices):
-            total = total + model.predict_on_batch(batch.pixels).astype(np.float64).sum(axis=0)
+            # A plain call: compiling a graph for a few batches takes longer than they do.
+            values = keras.ops.convert_to_numpy(model(batch.pixels, training=False))
+            total = total + values.astype(np.float64).sum(axis=0)
             count += len(batch.indices)
         report(TASK, count, len(paths))
     return (total / max(count, 1)).astype(np.float32)

@@ -12,8 +12,16 @@ from typing import TypeVar
 
 import numpy as np
 
+from tltool.cache import VARIABLE
+from tltool.errors import TltoolError
+
 CHUNK = 500  # keys in one query; SQLite allows 999 variables in its oldest builds
 LOCK_TIMEOUT = 60.0  # seconds to wait for another process that is writing
+DAMAGED = frozenset((sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB))
+# What a disk answers that is full, read-only or gone.
+UNUSABLE = frozenset(
+    (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PERM)
+)
 T = TypeVar("T")
 
 
@@ -22,11 +30,13 @@ class FeatureStore:
 
     Args:
         path: The file; made, with its folder, where it is missing. A damaged one is replaced: it is only a cache.
+
+    Raises:
+        TltoolError: if the file cannot be made, read or written, here and in each method.
     """
 
     def __init__(self, path: Path):
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._run(lambda connection: None)
 
     def get(self, keys: Sequence[str]) -> dict[str, np.ndarray]:
@@ -51,18 +61,31 @@ class FeatureStore:
     def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Does the work in one transaction; if the file turns out to be damaged, on a new one."""
         try:
-            return self._attempt(work)
-        except sqlite3.DatabaseError as error:
-            # The low byte is the kind of error; Python's own errors carry no code.
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                return self._attempt(work)
+            except sqlite3.DatabaseError as error:
+                if _kind(error) not in DAMAGED:
+                    raise
+                self.path.unlink(missing_ok=True)  # its journal, if any, goes too: SQLite plays none into an empty file
+                return self._attempt(work)
+        except (OSError, sqlite3.DatabaseError) as error:
+            if isinstance(error, sqlite3.DatabaseError) and _kind(error) not in UNUSABLE:
                 raise
-            self.path.unlink(missing_ok=True)  # its journal, if any, goes too: SQLite plays none into an empty file
-            return self._attempt(work)
+            raise TltoolError(
+                f"{self.path}: features cannot be kept there ({getattr(error, 'strerror', None) or error}). "
+                f"Free some space, or set {VARIABLE} to a folder that can be written."
+            ) from None
 
     def _attempt(self, work: Callable[[sqlite3.Connection], T]) -> T:
         with closing(sqlite3.connect(self.path, timeout=LOCK_TIMEOUT)) as connection, connection:
             connection.execute("CREATE TABLE IF NOT EXISTS vectors (key TEXT PRIMARY KEY, data BLOB) WITHOUT ROWID")
             return work(connection)
+
+
+def _kind(error: sqlite3.DatabaseError) -> int:
+    # The low byte is the kind of error; Python's own errors carry no code.
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def content_key(data: bytes) -> str:

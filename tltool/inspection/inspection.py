@@ -26,7 +26,14 @@ class Health:
 
 @dataclass(frozen=True, eq=False)
 class Inspection:
-    """The facts that a decision rests on."""
+    """The facts that a decision rests on.
+
+    Attributes:
+        source: What the user gave as data.
+        backbone: The name of the network that was looked through.
+        size, similarity, baselines, health: What was measured.
+        settings: What was asked of the backbone, as "key=value"; a recipe that follows keeps to it.
+    """
 
     source: str
     backbone: str
@@ -34,6 +41,7 @@ class Inspection:
     similarity: Similarity
     baselines: tuple[Baseline, ...]
     health: Health
+    settings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """What `tltool inspect --json` prints and a run folder stores as `inspection.json`."""

@@ -84,7 +84,7 @@ def fine_tune(
     kept = best_weights is not None and best_loss < probe_loss
     model.set_weights(best_weights if kept else started_from)
     if best_weights is None:
-        events.emit("note", text="No epoch of fine-tuning gave a finite log loss: the probe is handed back.")
+        events.emit("note", text="No epoch of fine-tuning gave a score: the probe is handed back.")
     else:
         verdict = "lower: it is kept" if kept else "not lower: the probe is handed back"
         events.emit("note", text=f"Validation log loss: probe {probe_loss:.4f}, fine-tuned {best_loss:.4f}, {verdict}.")

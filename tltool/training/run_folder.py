@@ -56,6 +56,11 @@ class RunFolder:
         return self.path / "metrics.json"
 
     @property
+    def seen(self) -> Path:
+        """Content keys of the pictures that were learned from."""
+        return self.path / "seen.json"
+
+    @property
     def versions(self) -> Path:
         return self.path / "versions.json"
 
@@ -105,28 +110,48 @@ def create_run(folder: Path, name: str, recipe: str, seed: int) -> RunFolder:
         RunError: if something is there already, or the folder cannot be made.
     """
     run = RunFolder(folder)
+    held = f"{folder}: already holds a run. Give another --out, or delete the folder yourself."
     try:
         if run.state_file.exists():
-            raise RunError(f"{folder}: already holds a run. Give another --out, or delete the folder yourself.")
+            raise RunError(held)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise RunError(f"{folder}: exists and is not empty. Give another --out.")
         folder.mkdir(parents=True, exist_ok=True)
-        run.write_state(
-            name=name, recipe=recipe, seed=seed, state="running", pid=os.getpid(), started=time.time(), reason=None
-        )
+        now = time.time()
+        state = {"name": name, "recipe": recipe, "seed": seed, "state": "running", "pid": os.getpid()}
+        state |= {"started": now, "reason": None, "updated": now}
+        try:
+            # "x", although all else is written by renaming: of two processes that found the folder empty, one gets it.
+            with run.state_file.open("x", encoding="utf-8") as file:
+                json.dump(state, file, indent=1, ensure_ascii=False)
+        except FileExistsError:
+            raise RunError(held) from None
         write_text(run.events, "")
     except OSError as error:
-        raise RunError(f"{folder}: the run cannot be written there ({error.strerror}). Give another --out.") from None
+        raise _unwritable(folder, error) from None
     return run
 
 
 def new_run_path(name: str, parent: Path) -> Path:
-    """The first of NAME-1, NAME-2, ... in `parent` that does not exist."""
-    taken = {path.name for path in parent.iterdir()} if parent.is_dir() else set()
+    """Makes the first of NAME-1, NAME-2, ... in `parent` that does not exist; no two processes get the same one.
+
+    Raises:
+        RunError: if the folder cannot be made.
+    """
     number = 1
-    while f"{name}-{number}" in taken:
-        number += 1
-    return parent / f"{name}-{number}"
+    path = parent / f"{name}-{number}"
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            try:
+                path.mkdir()
+            except FileExistsError:
+                number += 1
+                path = parent / f"{name}-{number}"
+            else:
+                return path
+    except OSError as error:
+        raise _unwritable(path, error) from None
 
 
 @contextmanager
@@ -160,6 +185,10 @@ def list_runs(parent: Path) -> list[RunFolder]:
         with suppress(RunError):
             started[run] = run.read_state()["started"]
     return sorted(started, key=started.__getitem__)
+
+
+def _unwritable(folder: Path, error: OSError) -> RunError:
+    return RunError(f"{folder}: the run cannot be written there ({error.strerror}). Give another --out.")
 
 
 def _is_alive(pid: int) -> bool:

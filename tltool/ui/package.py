@@ -4,7 +4,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from tltool.export.bundle import read_labels, write_bundle
+from tltool.export.bundle import export_run
 from tltool.training.run_folder import RunFolder
 
 
@@ -18,13 +18,12 @@ def zip_bundle(run: RunFolder, folder: Path) -> Path:
     Raises:
         TltoolError: if the run has no model, or nothing can be written.
     """
-    run.require_done()
     target = folder / f"{run.path.name}.zip"
     if target.exists():
         return target
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".packing-", dir=folder) as working:
-        bundle = write_bundle(run.model, read_labels(run.labels), Path(working) / run.path.name, ["keras"])
+        bundle = export_run(run, Path(working) / run.path.name, ["keras"])
         packed = Path(working) / target.name
         with zipfile.ZipFile(packed, "x") as archive:  # stored: a .keras file is a packed .zip itself
             for file in sorted(bundle.folder.rglob("*")):

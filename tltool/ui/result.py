@@ -94,7 +94,9 @@ def _show_scores(metrics: dict[str, Any]) -> None:
     if mistakes:
         st.caption("Most frequent mistakes: " + "; ".join(mistakes) + ".")
     tuning = metrics.get("validation")
-    if tuning:
+    if tuning and tuning["fine_tuned_log_loss"] is None:
+        st.caption("No epoch of fine-tuning gave a score, so you get the linear head that it would have started from.")
+    elif tuning:
         better = "fine-tuning" if tuning["kept"] == "fine-tuned" else "the linear head that it started from"
         st.caption(f"On the validation pictures {better} did better, so that is what you get.")
     st.caption(f"Recipe {plain(metrics['recipe'])}, trained in {duration(metrics['seconds'])}.")
