@@ -4,7 +4,6 @@ import logging
 import sys
 import tempfile
 
-import keras
 import numpy as np
 import openvino
 import pytest
@@ -12,12 +11,12 @@ import pytest
 from tltool.backbones import load_backbone
 from tltool.features import engine
 from tltool.features.engine import load_engine
-from tltool.features.extract import tap_model
+from tltool.features.reading import reading_model
 
 
 @pytest.fixture(scope="module")
 def model():
-    return tap_model(load_backbone("tiny_random"))
+    return reading_model(load_backbone("tiny_random"))
 
 
 @pytest.fixture(autouse=True)
@@ -76,10 +75,20 @@ def temporary(tmp_path, monkeypatch):
 
 def test_a_model_with_one_output_gives_a_list_as_well(temporary):
     network = load_backbone("tiny_random").network
-    for run in (load_engine(network), engine._keras_engine(network)):
+    for run in (load_engine(network), engine._keras_engine(network, [0])):
         (logits,) = run(pictures(2))
         assert np.abs(logits - network.predict_on_batch(pictures(2))).max() <= 1e-4 * np.abs(logits).max()
     assert list(temporary.iterdir()) == []  # the exported network is gone, and the engine still runs
+
+
+def test_only_the_wanted_outputs_are_given(model):
+    batch = pictures(3)
+    whole = model.predict_on_batch(batch)
+    for wanted in ((0, 1), (2,)):
+        found = load_engine(model, wanted)(batch)
+        assert len(found) == len(wanted)
+        for index, array in zip(wanted, found, strict=True):
+            assert np.abs(array - whole[index]).max() <= 1e-4 * np.abs(whole[index]).max()
 
 
 def broken(*args, **kwargs):
@@ -88,17 +97,18 @@ def broken(*args, **kwargs):
 
 @pytest.mark.parametrize("failure", ["not installed", "cannot compile", "cannot convert"])
 def test_where_openvino_fails_keras_takes_over_and_says_so(model, failure, temporary, caplog, monkeypatch):
+    engine._converted.clear()
     if failure == "not installed":
         monkeypatch.setitem(sys.modules, "openvino", None)
     elif failure == "cannot compile":
         monkeypatch.setattr(openvino.Core, "compile_model", broken)
     else:
-        monkeypatch.setattr(keras.Model, "export", broken)
+        monkeypatch.setattr(openvino, "convert_model", broken)
     with caplog.at_level(logging.WARNING, logger="tltool.features.engine"):
         run = load_engine(model)
     assert_agrees(run, model, pictures(3))
-    (record,) = caplog.records
-    assert "OpenVINO cannot run tiny_random_taps (" in record.getMessage()
+    (record,) = [record for record in caplog.records if record.name == "tltool.features.engine"]
+    assert "OpenVINO cannot run tiny_random_reading (" in record.getMessage()
     assert "Keras runs it instead" in record.getMessage()
     assert ("no such operation" in record.getMessage()) == (failure != "not installed")
     assert list(temporary.iterdir()) == []
@@ -106,6 +116,6 @@ def test_where_openvino_fails_keras_takes_over_and_says_so(model, failure, tempo
 
 def test_on_an_accelerator_it_is_keras(model, monkeypatch, caplog):
     monkeypatch.setattr(engine, "_has_accelerator", lambda: True)
-    monkeypatch.setattr(engine, "_openvino_engine", lambda model: pytest.fail("OpenVINO knows no such accelerator"))
+    monkeypatch.setattr(engine, "_openvino_engine", lambda *_: pytest.fail("OpenVINO knows no such accelerator"))
     assert_agrees(load_engine(model), model, pictures(2))
     assert not caplog.records

@@ -12,6 +12,7 @@ from tltool.data.decoding import decode, prepare
 from tltool.features import extract as module
 from tltool.features.engine import _keras_engine, load_engine
 from tltool.features.extract import content_keys, digest, extract
+from tltool.features.reading import FEATURES
 from tltool.features.taps import POOLINGS, pooled, tap_layout
 
 
@@ -22,7 +23,7 @@ def backbone():
 
 @pytest.fixture(scope="module")
 def engine(backbone):
-    return load_engine(module.tap_model(backbone))
+    return load_engine(module.reading_model(backbone), FEATURES)
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +40,7 @@ def read(monkeypatch, engine):
         sizes.append(len(pictures))
         return engine(pictures)
 
-    monkeypatch.setattr(module, "load_engine", lambda model: counting)
+    monkeypatch.setattr(module, "load_engine", lambda model, outputs: counting)
     return sizes
 
 
@@ -52,7 +53,7 @@ def listed(root):
     return sorted(path.relative_to(root).as_posix() for path in root.rglob("*.*"))
 
 
-def no_engine(model):
+def no_engine(model, outputs):
     raise AssertionError("everything was known")
 
 
@@ -178,14 +179,14 @@ def test_an_interruption_keeps_what_was_stored(backbone, root, read, engine, err
         seen.append(len(pictures))
         return engine(pictures)
 
-    monkeypatch.setattr(module, "load_engine", lambda model: failing)
+    monkeypatch.setattr(module, "load_engine", lambda *_: failing)
     with pytest.raises(error, match="stopped"):
         extract(backbone, root, files)
     assert seen == [8, 8]
     read.clear()
     finishing = []
     monkeypatch.setattr(
-        module, "load_engine", lambda model: lambda pictures: finishing.append(pictures) or engine(pictures)
+        module, "load_engine", lambda *_: lambda pictures: finishing.append(pictures) or engine(pictures)
     )
     table = extract(backbone, root, files)
     assert [len(pictures) for pictures in finishing] == [3]

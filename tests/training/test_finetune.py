@@ -162,7 +162,7 @@ def test_divergence_to_nan_hands_the_probe_back_and_stops(bench: Bench):
     assert tuning.log_loss == math.inf
     assert len(bench.epochs) == 1
     assert same(before, bench.model.get_weights())
-    assert bench.texts("note") == ["No epoch of fine-tuning gave a finite log loss: the probe is handed back."]
+    assert bench.texts("note") == ["No epoch of fine-tuning gave a score: the probe is handed back."]
 
 
 def test_a_weak_probe_is_improved_and_the_best_weights_come_out(bench: Bench):

@@ -7,8 +7,10 @@ import importlib
 import logging
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import keras
 import numpy as np
@@ -18,17 +20,24 @@ ENGINE_BATCH = 8
 
 Engine = Callable[[np.ndarray], list[np.ndarray]]
 log = logging.getLogger(__name__)
+_converted: "WeakKeyDictionary[keras.Model, Any]" = WeakKeyDictionary()  # networks as OpenVINO holds them
 
 
-def load_engine(model: keras.Model) -> Engine:
-    """A function from pictures, shape (n, h, w, 3), float32 in [0, 255], to the model's outputs, a list of arrays."""
+def load_engine(model: keras.Model, outputs: Sequence[int] | None = None) -> Engine:
+    """A function from pictures, shape (n, h, w, 3), float32 in [0, 255], to the model's outputs, a list of arrays.
+
+    Args:
+        model: Its weights stay as they are from now on: what was converted of it is used again.
+        outputs: Positions of those that are wanted; all where None. Nothing is computed for the others.
+    """
+    wanted = range(len(model.outputs)) if outputs is None else outputs
     if _has_accelerator():
-        return _keras_engine(model)
+        return _keras_engine(model, wanted)
     try:
-        return _openvino_engine(model)
+        return _openvino_engine(model, wanted)
     except Exception as error:  # a layer that OpenVINO does not know fails in ways of its own; Keras still runs it
         log.warning("OpenVINO cannot run %s (%s); Keras runs it instead, more slowly.", model.name, error)
-        return _keras_engine(model)
+        return _keras_engine(model, wanted)
 
 
 def _has_accelerator() -> bool:
@@ -36,20 +45,26 @@ def _has_accelerator() -> bool:
     return not all(device.lower().startswith("cpu") for device in keras.distribution.list_devices())
 
 
-def _keras_engine(model: keras.Model) -> Engine:
+def _keras_engine(model: keras.Model, wanted: Sequence[int]) -> Engine:
+    part = keras.Model(model.input, [model.outputs[index] for index in wanted])
+
     def run(pictures: np.ndarray) -> list[np.ndarray]:
-        outputs = model.predict_on_batch(pictures)
+        outputs = part.predict_on_batch(pictures)
         return list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
 
     return run
 
 
-def _openvino_engine(model: keras.Model) -> Engine:
+def _openvino_engine(model: keras.Model, wanted: Sequence[int]) -> Engine:
     openvino = _import_openvino()
     # f32: the default on CPUs with bfloat16 units is bfloat16, which moves features by 7 %. Threads that are not pinned
     # make room for those that decode the next pictures.
     options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "ENABLE_CPU_PINNING": False}
-    compiled = openvino.Core().compile_model(_convert(model), "CPU", options)
+    if model not in _converted:
+        _converted[model] = _convert(model)
+    whole = _converted[model]
+    part = openvino.Model([whole.get_results()[index] for index in wanted], whole.get_parameters(), model.name)
+    compiled = openvino.Core().compile_model(part, "CPU", options)
 
     def run(pictures: np.ndarray) -> list[np.ndarray]:
         results = compiled(np.ascontiguousarray(pictures, dtype=np.float32))
@@ -67,7 +82,9 @@ def _convert(model: keras.Model):
 
         shape = (None, *model.input.shape[1:])
         signature = [tensorflow.TensorSpec(shape, tensorflow.float32)]
-        traced = tensorflow.function(lambda pictures: model(pictures, training=False), input_signature=signature)
+        traced = tensorflow.function(
+            lambda pictures: model(pictures, training=False), input_signature=signature, autograph=False
+        )
         return openvino.convert_model(traced.get_concrete_function())
     with tempfile.TemporaryDirectory(prefix="tltool-engine-") as folder:
         file = Path(folder) / "network.xml"

@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from tltool.backbones import Backbone
@@ -16,8 +15,9 @@ from tltool.data.dataset import Problem
 from tltool.data.decoding import read_bytes
 from tltool.errors import DataError
 from tltool.features.engine import ENGINE_BATCH, load_engine
+from tltool.features.reading import FEATURES, reading_model
 from tltool.features.store import FeatureStore, content_key
-from tltool.features.taps import POOLINGS, TapLayout, pooled, tap_layout
+from tltool.features.taps import TapLayout, tap_layout
 from tltool.progress import Report, silent
 
 FORMAT = 1  # of the stored vectors: raise it when decoding, resizing or pooling changes what they hold
@@ -77,7 +77,7 @@ def extract(backbone: Backbone, root: Path, files: Sequence[str], report: Report
     missing = [index for index in readable if keys[index] not in known]
     report(TASK, len(readable) - len(missing), len(files))
     if missing:
-        engine = load_engine(tap_model(backbone))
+        engine = load_engine(reading_model(backbone), FEATURES)
         done = len(files) - len(missing)
         batches = read_batches([root / files[index] for index in missing], backbone.image_size, ENGINE_BATCH)
         fresh = {}
@@ -107,13 +107,6 @@ def extract(backbone: Backbone, root: Path, files: Sequence[str], report: Report
         indices=np.array(rows, dtype=np.int64),
         problems=tuple(sorted(problems, key=lambda problem: problem.path)),
     )
-
-
-def tap_model(backbone: Backbone) -> keras.Model:
-    features = pooled(backbone, backbone.stage_names, POOLINGS)
-    probabilities = keras.ops.softmax(backbone.network.output)
-    confidence = keras.ops.max(probabilities, axis=-1, keepdims=True)
-    return keras.Model(backbone.network.input, [features, confidence], name=f"{backbone.name}_taps")
 
 
 def content_keys(root: Path, files: Sequence[str]) -> tuple[list[str | None], list[Problem]]:

@@ -10,11 +10,12 @@ import numpy as np
 from tltool.backbones import Backbone
 from tltool.cache import cache_dir
 from tltool.data.batches import read_batches
+from tltool.features.engine import ENGINE_BATCH, load_engine
 from tltool.features.extract import FORMAT, digest
+from tltool.features.reading import MOMENTS, batchnorm_layers, reading_model
 from tltool.features.store import FeatureStore
 from tltool.progress import Report, silent
 
-BATCH = 8  # the first batch of 16 spent longer on getting memory than on computing
 TASK = "Measuring similarity"
 
 
@@ -48,18 +49,13 @@ def batchnorm_moments(
         keys: Their content keys; moments of the same set are kept on disk.
         report: Told how many pictures are done.
     """
-    found = [
-        (stage, layer)
-        for stage in backbone.stage_names
-        for layer in backbone.layers_of(stage)
-        if isinstance(layer, keras.layers.BatchNormalization)
-    ]
+    found = batchnorm_layers(backbone)
     if not found:
         return []
     store = FeatureStore(cache_dir() / "features" / f"{backbone.fingerprint}-{FORMAT}.sqlite")
     key = f"moments-{digest(keys)}"
     stored = store.get([key])
-    moments = stored[key] if key in stored else _measure(backbone, [layer for _, layer in found], paths, report)
+    moments = stored[key] if key in stored else _measure(backbone, paths, report)
     if key not in stored:
         store.put([(key, moments)])
     result, start = [], 0
@@ -80,19 +76,13 @@ def batchnorm_moments(
     return result
 
 
-def _measure(backbone: Backbone, layers: Sequence, paths: Sequence[Path], report: Report) -> np.ndarray:
+def _measure(backbone: Backbone, paths: Sequence[Path], report: Report) -> np.ndarray:
     """Mean and mean square of each layer's input channels, layer after layer, averaged over the pictures."""
-    outputs = []
-    for layer in layers:
-        inputs = layer.input
-        axes = tuple(range(1, len(inputs.shape) - 1))
-        outputs += [keras.ops.mean(inputs, axis=axes), keras.ops.mean(keras.ops.square(inputs), axis=axes)]
-    model = keras.Model(backbone.network.input, keras.ops.concatenate(outputs, axis=-1), name="moments")
+    engine = load_engine(reading_model(backbone), MOMENTS)
     total, count = np.float64(0), 0
-    for batch in read_batches(paths, backbone.image_size, BATCH):
+    for batch in read_batches(paths, backbone.image_size, ENGINE_BATCH):
         if len(batch.indices):
-            # A plain call: compiling a graph for a few batches takes longer than they do.
-            values = keras.ops.convert_to_numpy(model(batch.pixels, training=False))
+            (values,) = engine(batch.pixels)
             total = total + values.astype(np.float64).sum(axis=0)
             count += len(batch.indices)
         report(TASK, count, len(paths))
