@@ -53,6 +53,10 @@ def test_blocks_run_in_order(folder: Path) -> None:
     assert table.splitlines()[-1] == plain_keras.strip() == "cat"
 
 
+def test_no_figure_is_still_to_be_filled_in() -> None:
+    assert re.findall(r"^(?:.*: )?[A-Z]{5,}$", README, flags=re.MULTILINE) == []
+
+
 def test_the_test_command_is_what_ci_runs() -> None:
     ci = (Path(__file__).parents[1] / ".ci" / "run").read_text("utf-8")
     assert "make test " in README
