@@ -197,9 +197,12 @@ def fit(
     deadline = None if budget is None else start + budget
     chosen = _as_recipe(recipe, settings)
     data = _as_dataset(data, seed)
-    path = Path(out) if out is not None else new_run_path(data.name, RUNS)
-    if path.resolve().is_relative_to(data.root.resolve()):
-        raise RunError(f"{path}: lies inside the data set, which it would spoil. Give an --out outside of {data.root}.")
+    parent = RUNS if out is None else Path(out)
+    if parent.resolve().is_relative_to(data.root.resolve()):
+        raise RunError(
+            f"{parent}: lies inside the data set, which it would spoil. Give an --out outside of {data.root}."
+        )
+    path = new_run_path(data.name, RUNS) if out is None else Path(out)  # after the check: it makes the folder
     folder = create_run(path, path.name, chosen.name if chosen else "decided by the table", seed)
     events = EventLog(folder.events, listener)
     try:

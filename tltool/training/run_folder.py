@@ -86,7 +86,7 @@ class RunFolder:
             raise RunError(f"{self.state_file}: cannot be read ({error}).") from None
         if not isinstance(state, dict) or not {"state", "pid", "started"} <= state.keys():
             raise RunError(f"{self.path}: not a run folder ({STATE_FILE} is not one of tltool's).")
-        if state["state"] == "running" and not _is_alive(state["pid"]):
+        if state["state"] == "running" and not is_alive(state["pid"]):
             state["state"] = "interrupted"
         return state
 
@@ -191,7 +191,8 @@ def _unwritable(folder: Path, error: OSError) -> RunError:
     return RunError(f"{folder}: the run cannot be written there ({error.strerror}). Give another --out.")
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Whether a process of this number exists."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -13,6 +13,7 @@ from typing import Any
 
 from tltool.errors import TltoolError
 from tltool.files import write_json
+from tltool.training.run_folder import is_alive
 
 MESSAGE = "tltool: "  # what a process prints before a mistake of the user's, as the command line does
 LOG_TAIL = 20_000  # bytes of a log that are searched for its last words
@@ -56,7 +57,7 @@ class Job:
             return self.exists and time.time() - self.started < STARTING
         if pid in _mine:
             return _mine[pid].poll() is None
-        return _is_alive(pid) and self._is_ours(pid)
+        return is_alive(pid) and self._is_ours(pid)
 
     def stop(self, patience: float = PATIENCE) -> None:
         """Asks the process to stop; one that has not by then is ended. Returns once it is gone."""
@@ -158,13 +159,3 @@ def start(arguments: Sequence[str], record: Path) -> Job:
     _mine[process.pid] = process
     write_json(record, {"pid": process.pid, "command": command, "started": time.time()})
     return job
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
