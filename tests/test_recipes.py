@@ -37,6 +37,7 @@ summary = "Mine."
 backbone = "tiny_random"
 weights = "pretrained"
 image_size = "native"
+fit = "squish"
 
 [head]
 taps = "last"
@@ -168,7 +169,7 @@ def test_every_key_that_is_missing_is_named():
 
 
 TAPS = 'must be "last", "all", or a list of stage names'
-KEYS = "name, summary, backbone, weights, image_size, head, stages"
+KEYS = "name, summary, backbone, weights, image_size, fit, head, stages"
 IMAGE_SIZE = 'must be "native", or 32 to 1024 pixels'
 
 
@@ -205,11 +206,12 @@ IMAGE_SIZE = 'must be "native", or 32 to 1024 pixels'
         ("top", "image_size", 31, f"`image_size` = 31: {IMAGE_SIZE}"),
         ("top", "image_size", 1025, f"`image_size` = 1025: {IMAGE_SIZE}"),
         ("top", "image_size", "big", f"`image_size` = 'big': {IMAGE_SIZE}"),
+        ("top", "fit", "stretch", '`fit` = \'stretch\': must be "squish", "crop" or "pad"'),
         ("top", "name", 3, "`name` = 3: input should be a valid string"),
         ("top", "backbone", "resnet", "`backbone` = 'resnet': unknown backbone 'resnet'. Did you mean 'resnet50'?"),
         ("top", "head", 3, "`head` = 3: must be a section with keys of its own"),
         ("top", "stages", 3, "`stages` = 3: must be a list, in square brackets"),
-        ("top", "int", 3, f"unknown key `int`. The keys are {KEYS}."),
+        ("top", "zzz", 3, f"unknown key `zzz`. The keys are {KEYS}."),
         ("top", "stage", [], "unknown key `stage`. Did you mean `stages`?"),
     ],
 )
@@ -286,6 +288,7 @@ def test_a_shipped_name_comes_before_a_folder_of_that_name(tmp_path, monkeypatch
         ("stages.1.learning_rate=1e-3", lambda recipe: recipe.stages[1].learning_rate == 1e-3),
         ("stages=[]", lambda recipe: recipe.stages == ()),
         ("image_size=64", lambda recipe: recipe.image_size == 64),
+        ("fit=crop", lambda recipe: recipe.fit == "crop"),
         ("backbone=efficientnet_lite1", lambda recipe: recipe.backbone == "efficientnet_lite1"),
         ('backbone="efficientnet_lite1"', lambda recipe: recipe.backbone == "efficientnet_lite1"),
         ("weights=a/b=c.weights.h5", lambda recipe: recipe.weights == "a/b=c.weights.h5"),

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from tltool.data import Dataset, load_dataset
     from tltool.errors import TltoolError
     from tltool.export.predictor import load_model
-    from tltool.pipeline import Plan, Run, fit, inspect, open_run, recommend
+    from tltool.pipeline import Plan, examine, fit, inspect, recommend
     from tltool.recipes import Recipe, load_recipe
+    from tltool.run import Run, open_run
 
 __version__ = "0.1.0"
 
@@ -23,14 +24,15 @@ _HOMES = {
     "Dataset": "tltool.data",
     "Plan": "tltool.pipeline",
     "Recipe": "tltool.recipes",
-    "Run": "tltool.pipeline",
+    "Run": "tltool.run",
     "TltoolError": "tltool.errors",
+    "examine": "tltool.pipeline",
     "fit": "tltool.pipeline",
     "inspect": "tltool.pipeline",
     "load_dataset": "tltool.data",
     "load_model": "tltool.export.predictor",
     "load_recipe": "tltool.recipes",
-    "open_run": "tltool.pipeline",
+    "open_run": "tltool.run",
     "recommend": "tltool.pipeline",
 }
 
@@ -40,6 +42,7 @@ __all__ = [
     "Recipe",
     "Run",
     "TltoolError",
+    "examine",
     "fit",
     "inspect",
     "load_dataset",

@@ -5,13 +5,18 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from tltool.cli_recipes import recipes_app
 from tltool.errors import TltoolError
 from tltool.seed import LARGEST_SEED
+
+if TYPE_CHECKING:
+    from tltool.data import Dataset
+    from tltool.progress import Report
 
 
 class _Commands(TyperGroup):
@@ -33,10 +38,24 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-recipes_app = typer.Typer(help="List, show, copy and check recipes.", invoke_without_command=True)
 app.add_typer(recipes_app, name="recipes")
 
-Data = Annotated[str, typer.Argument(help="A folder of class folders, one with train/valid/test parts, or a .zip.")]
+Data = Annotated[
+    str,
+    typer.Argument(
+        help="A folder of class folders or of train/valid/test parts; a .zip or .tar(.gz) of one; a CSV or Parquet "
+        "manifest; tfds:NAME; or an address such as s3://bucket/folder."
+    ),
+]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--column", metavar="ROLE=NAME", help="Which column of a manifest is path, label, split or group; repeatable."
+    ),
+]
+NoFeatures = Annotated[
+    bool, typer.Option("--no-features", help="Look at the files alone: seconds instead of minutes, but no decision.")
+]
 RunPath = Annotated[Path, typer.Argument(help="A run's folder.")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a recipe's value; repeatable.")
@@ -80,20 +99,91 @@ def demo(
 
 
 @app.command()
-def inspect(data: Data, seed: Seed = 0, settings: Settings = None, as_json: AsJson = False) -> None:
+def inspect(
+    data: Data,
+    seed: Seed = 0,
+    settings: Settings = None,
+    columns: Columns = None,
+    no_features: NoFeatures = False,
+    as_json: AsJson = False,
+) -> None:
     """Measure health, size and similarity, and say which recipe follows."""
     from tltool import console
 
+    decision = None
     with console.progress() as listener:
-        console.prepare(listener)
-        from tltool import pipeline
+        report = console.as_report(listener)
+        loaded = _load(data, columns, report, seed)
+        if no_features:
+            from tltool.inspection.files import inspect_files
 
-        facts = pipeline.inspect(data, seed=seed, settings=settings or (), report=console.as_report(listener))
-        plan = pipeline.recommend(facts)
+            facts = inspect_files(loaded, report)
+        else:
+            console.prepare(listener)
+            from tltool import pipeline
+
+            facts = pipeline.inspect(loaded, seed=seed, settings=settings or (), report=report)
+            decision = pipeline.recommend(facts).decision
     if as_json:
-        print(json.dumps(facts.to_json() | {"decision": plan.decision.to_json()}, indent=1, ensure_ascii=False))
+        decided = {"decision": decision.to_json() if decision else None}
+        print(json.dumps(facts.to_json() | decided, indent=1, ensure_ascii=False))
     else:
-        console.show_inspection(facts, plan.decision)
+        console.show_inspection(facts, decision)
+
+
+@app.command()
+def doctor(
+    data: Data,
+    html: Annotated[Path | None, typer.Option(help="Write a report with pictures to this new file.")] = None,
+    quarantine: Annotated[
+        Path | None, typer.Option(help="Copy what is left without the faulty files to this new or empty folder.")
+    ] = None,
+    seed: Seed = 0,
+    settings: Settings = None,
+    columns: Columns = None,
+    no_features: NoFeatures = False,
+    as_json: AsJson = False,
+) -> None:
+    """Find what is wrong with a data set: damaged files, copies, leaks, suspected labels. Changes nothing in it."""
+    from tltool import console
+    from tltool.doctor.quarantine import check_target, copy_clean
+    from tltool.doctor.report import write_report
+
+    with console.progress() as listener:
+        report = console.as_report(listener)
+        if html is not None:
+            _check_new(html, "--html")
+        loaded = _load(data, columns, report, seed, trainable=False)
+        if quarantine is not None:
+            check_target(loaded, quarantine)
+        if no_features:
+            from tltool.doctor.diagnosis import examine_files
+
+            diagnosis = examine_files(loaded, report=report)
+        else:
+            console.prepare(listener)
+            from tltool import pipeline
+
+            diagnosis = pipeline.examine(loaded, seed=seed, settings=settings or (), report=report)
+        seen = diagnosis.checkup.data
+        if html is not None:
+            write_report(html, seen, diagnosis.checkup.scan, diagnosis.findings)
+        copied = copy_clean(seen, diagnosis.findings, quarantine, report) if quarantine is not None else None
+    if html is not None:
+        console.remark(f"Report: {html}")
+    if copied is not None:
+        console.remark(f"{copied} pictures copied to {quarantine}; nothing was changed in {data}.")
+    if as_json:
+        answer = {
+            "source": seen.source,
+            "pictures": len(seen),
+            "classes": seen.counts(),
+            "notes": list(seen.notes),
+            "findings": [finding.to_json() for finding in diagnosis.findings],
+        }
+        print(json.dumps(answer, indent=1, ensure_ascii=False))
+    else:
+        console.show_diagnosis(diagnosis)
 
 
 @app.command()
@@ -103,6 +193,7 @@ def fit(
     out: Annotated[Path | None, typer.Option(help="The run's folder, new or empty; runs/NAME-N by default.")] = None,
     seed: Seed = 0,
     settings: Settings = None,
+    columns: Columns = None,
     budget: Annotated[
         str | None, typer.Option(metavar="TIME", help="Such as 90s, 10m or 2h; fine-tuning is shortened to fit.")
     ] = None,
@@ -112,10 +203,13 @@ def fit(
 
     seconds = parse_time(budget) if budget is not None else None
     with console.progress() as listener:
+        loaded = _load(data, columns, console.as_report(listener), seed)
         console.prepare(listener)
         from tltool import pipeline
 
-        run = pipeline.fit(data, recipe, out=out, seed=seed, settings=settings or (), budget=seconds, listener=listener)
+        run = pipeline.fit(
+            loaded, recipe, out=out, seed=seed, settings=settings or (), budget=seconds, listener=listener
+        )
     console.show_run(run)
 
 
@@ -136,15 +230,17 @@ def runs(
 
 
 @app.command()
-def evaluate(run: RunPath, data: Data, as_json: AsJson = False) -> None:
+def evaluate(run: RunPath, data: Data, columns: Columns = None, as_json: AsJson = False) -> None:
     """Score a run on labelled pictures that it has not learned from."""
     from tltool import console
 
     with console.progress() as listener:
+        report = console.as_report(listener)
+        loaded = _load(data, columns, report, trainable=False)
         console.prepare(listener)
-        from tltool import pipeline
+        from tltool.run import evaluate_run, open_run
 
-        result = pipeline.evaluate(pipeline.open_run(run), data, console.as_report(listener))
+        result = evaluate_run(open_run(run), loaded, report)
     console.remark(*(f"Left out: {problem}" for problem in result.problems))
     if result.seen:
         console.remark(f"{result.seen} pictures are left out: the run has learned from them.")
@@ -165,7 +261,7 @@ def predict(
     from tltool.export.predictor import load_model, write_csv
 
     if csv is not None:
-        _check_new(csv)
+        _check_new(csv, "--csv")
     predictor = load_model(model)
     with console.progress() as listener:
         console.prepare(listener)
@@ -214,61 +310,31 @@ def run_app(
     launch(host, port)
 
 
-@recipes_app.callback()
-def recipes_default(context: typer.Context) -> None:
-    """List recipes, unless another command is named."""
-    if context.invoked_subcommand is None:
-        recipes_list()
+def _load(
+    data: str, columns: list[str] | None, report: "Report", seed: int = 0, *, trainable: bool = True
+) -> "Dataset":
+    """The data set that DATA and `--column` name."""
+    from tltool.data import load_dataset
+
+    named = {}
+    for column in columns or ():
+        role, equals, name = column.partition("=")
+        if not equals or not role.strip() or not name.strip():
+            raise TltoolError(f"--column {column}: write it as role=name, for example label=diagnosis.")
+        named[role.strip()] = name.strip()
+    return load_dataset(data, seed, trainable=trainable, columns=named, report=report)
 
 
-@recipes_app.command("list")
-def recipes_list() -> None:
-    """Names and summaries of the recipes that ship with tltool."""
-    from tltool import console
-    from tltool.recipes import load_recipe, recipe_files
-
-    console.show_recipes([load_recipe(path) for path in recipe_files().values()])
-
-
-@recipes_app.command("show")
-def recipes_show(name: Annotated[str, typer.Argument(help="A recipe's name or file.")]) -> None:
-    """Print a recipe with its comments."""
-    from tltool.recipes import find_recipe, load_recipe
-
-    load_recipe(name)
-    print(find_recipe(name).read_text("utf-8"), end="")
-
-
-@recipes_app.command("copy")
-def recipes_copy(
-    name: Annotated[str, typer.Argument(help="A recipe's name or file.")],
-    file: Annotated[Path, typer.Argument(help="The new file; an existing one is not overwritten.")],
-) -> None:
-    """Copy a recipe to a file of your own."""
-    from tltool.recipes import copy_recipe
-
-    print(copy_recipe(name, file))
-
-
-@recipes_app.command("check")
-def recipes_check(file: Annotated[str, typer.Argument(help="A recipe's name or file.")]) -> None:
-    """Check a recipe; every fault is told at once."""
-    from tltool.recipes import load_recipe
-
-    recipe = load_recipe(file)
-    print(f"{file}: recipe '{recipe.name}' is complete and valid.")
-
-
-def _check_new(csv: Path) -> None:
-    """Raises TltoolError if the file cannot be made: told before anything is predicted, which may take long."""
+def _check_new(file: Path, option: str) -> None:
+    """Raises TltoolError if the file cannot be made: told before any work, which may take long."""
     try:
-        exists, has_folder = csv.exists(), csv.parent.is_dir()
+        exists, has_folder = file.exists(), file.parent.is_dir()
     except OSError as error:
-        raise TltoolError(f"{csv}: cannot be written ({error.strerror}). Give another --csv.") from None
+        raise TltoolError(f"{file}: cannot be written ({error.strerror}). Give another {option}.") from None
     if exists:
-        raise TltoolError(f"{csv}: exists already and is not overwritten. Give another --csv.")
+        raise TltoolError(f"{file}: exists already and is not overwritten. Give another {option}.")
     if not has_folder:
-        raise TltoolError(f"{csv}: there is no folder {csv.parent}. Make it, or give another --csv.")
+        raise TltoolError(f"{file}: there is no folder {file.parent}. Make it, or give another {option}.")
 
 
 def parse_time(text: str) -> float:

@@ -14,11 +14,14 @@ from tltool.startup import load_keras_quietly
 
 if TYPE_CHECKING:
     from tltool.decision import Decision
+    from tltool.doctor.diagnosis import Diagnosis
+    from tltool.doctor.findings import Finding
     from tltool.evaluation.metrics import Metrics
+    from tltool.evaluation.multi_label import MultiLabelMetrics
     from tltool.export.predictor import Prediction
     from tltool.inspection.inspection import Inspection
-    from tltool.pipeline import Run
     from tltool.recipes import Recipe
+    from tltool.run import Run
 
 Listener = Callable[[dict[str, Any]], None]
 # Without emoji=False a file called ":cat:.png" is shown as a cat.
@@ -81,8 +84,8 @@ def remark(*lines: str) -> None:
         remarks.print(escape(line))
 
 
-def show_inspection(facts: "Inspection", decision: "Decision") -> None:
-    """Prints facts, the table with the data set's cell in it, and the reasons."""
+def show_inspection(facts: "Inspection", decision: "Decision | None") -> None:
+    """Prints facts and, where there is a decision, the table with the data set's cell in it and the reasons."""
     from tltool.decision import TABLE
 
     results.print(f"[bold]{escape(facts.source)}[/]: {facts.health.readable} readable pictures")
@@ -90,11 +93,15 @@ def show_inspection(facts: "Inspection", decision: "Decision") -> None:
         results.print(f"  left out: {escape(str(problem))}")
     for note in facts.health.notes:
         results.print(f"  {escape(note)}")
+    told = {problem.path for problem in facts.health.problems}
+    show_findings([finding for finding in facts.health.findings if not finding.files or set(finding.files) - told])
     counts = Table("class", "training pictures", title="Size", title_justify="left")
     for name, count in facts.size.per_class.items():
         counts.add_row(escape(name), str(count))
     results.print(counts)
-    if facts.similarity.by_stage:
+    if decision is None:
+        return
+    if facts.similarity and facts.similarity.by_stage:
         stages = Table("stage", "divergence", title="Distance from ImageNet by stage (nats)", title_justify="left")
         for stage, divergence in facts.similarity.by_stage.items():
             stages.add_row(stage, f"{divergence:.3f}")
@@ -113,22 +120,53 @@ def show_inspection(facts: "Inspection", decision: "Decision") -> None:
     results.print(f"Recipe: [bold]{decision.recipe}[/]")
 
 
+def show_diagnosis(diagnosis: "Diagnosis") -> None:
+    """Prints what the doctor found, with the first files of each finding."""
+    data = diagnosis.checkup.data
+    results.print(f"[bold]{escape(data.source)}[/]: {len(data)} readable pictures, {len(data.class_names)} classes")
+    for note in data.notes:
+        results.print(f"  {escape(note)}")
+    show_findings(diagnosis.findings)
+    if not diagnosis.findings:
+        results.print("Nothing is wrong with it.")
+
+
+def show_findings(findings: "Sequence[Finding]") -> None:
+    """Prints each finding with its first files and what to do about it."""
+    for finding in findings:
+        style = {"error": "bold red", "warning": "yellow", "note": "dim"}[finding.severity]
+        results.print(f"[{style}]{finding.severity}[/] {escape(finding.message)}")
+        for line in finding.lines():
+            results.print(f"    {escape(line)}")
+        if finding.fix:
+            results.print(f"    [dim]{escape(finding.fix)}[/]")
+
+
 def show_run(run: "Run") -> None:
     """Prints where the run lies and how good it is."""
     results.print(f"Run: {escape(str(run.path))}")
     results.print(f"Recipe: {escape(run.decision['used'])}")
     show_metrics(run.metrics)
+    if run.metrics_without_leaks is not None:
+        results.print(f"Without copies of pictures that it learned from: {run.metrics_without_leaks}")
 
 
-def show_metrics(metrics: "Metrics") -> None:
-    """Prints scores and, for up to 12 classes, the confusion matrix."""
+def show_metrics(metrics: "Metrics | MultiLabelMetrics") -> None:
+    """Prints scores and, for up to 12 classes, the confusion matrix or the scores by class."""
     results.print(f"Held out: {metrics}")
     if len(metrics.class_names) > 12:
         return
-    table = Table("true \\ predicted", *map(escape, metrics.class_names), title="Confusion", title_justify="left")
-    for name, row in zip(metrics.class_names, metrics.confusion, strict=True):
-        right = metrics.class_names.index(name)
-        table.add_row(escape(name), *(f"[bold]{n}[/]" if i == right else str(n) for i, n in enumerate(row)))
+    if hasattr(metrics, "confusion"):
+        table = Table("true \\ predicted", *map(escape, metrics.class_names), title="Confusion", title_justify="left")
+        for name, row in zip(metrics.class_names, metrics.confusion, strict=True):
+            right = metrics.class_names.index(name)
+            table.add_row(escape(name), *(f"[bold]{n}[/]" if i == right else str(n) for i, n in enumerate(row)))
+    else:
+        table = Table("class", "pictures", "average precision", "precision", "recall", title="Classes")
+        rows = zip(metrics.support, metrics.average_precision, metrics.precision, metrics.recall, strict=True)
+        for name, (support, *shares) in zip(metrics.class_names, rows, strict=True):
+            shown = ("" if share is None else f"{share:.1%}" for share in shares)
+            table.add_row(escape(name), str(support), *shown)
     results.print(table)
 
 
@@ -137,11 +175,12 @@ def show_runs(states: Sequence[dict[str, Any]], folder: Any) -> None:
     if not states:
         remark(f"No runs in {folder}. `tltool fit DATA` makes one.")
         return
-    table = Table("run", "state", "recipe", "top-1", "seconds")
+    table = Table("run", "state", "recipe", "score", "seconds")
     for state in states:
-        top1 = f"{state['top1']:.1%}" if state.get("top1") is not None else ""
+        scores = (("top1", "top-1"), ("mean_average_precision", "mAP"))
+        score = " ".join(f"{state[key]:.1%} {name}" for key, name in scores if state.get(key) is not None)
         seconds = f"{state['seconds']:.0f}" if state.get("seconds") is not None else ""
-        table.add_row(escape(state["folder"]), state["state"], escape(state["recipe"]), top1, seconds)
+        table.add_row(escape(state["folder"]), state["state"], escape(state["recipe"]), score, seconds)
     results.print(table)
 
 

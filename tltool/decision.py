@@ -6,6 +6,7 @@ The table is a prior: where cross-validation on the data itself contradicts it b
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from tltool.errors import DataError
 from tltool.inspection.baselines import Baseline, compare
 from tltool.inspection.inspection import Inspection
 from tltool.inspection.similarity import Similarity
@@ -74,7 +75,13 @@ class Decision:
 
 
 def decide(facts: Inspection) -> Decision:
-    """Reads the table, then lets evidence speak."""
+    """Reads the table, then lets evidence speak.
+
+    Raises:
+        DataError: if similarity was not measured.
+    """
+    if facts.similarity is None or facts.backbone is None:
+        raise DataError(f"{facts.source}: inspected without features, so there is nothing to decide by. Inspect again.")
     amount, kinship = judge_size(facts.size), judge_similarity(facts.similarity, facts.baselines)
     prior = TABLE[amount, kinship]
     recipe, verdict = weigh_evidence(prior, facts.baselines)

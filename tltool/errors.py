@@ -9,6 +9,20 @@ class DataError(TltoolError):
     """Pictures, folders or archives that cannot be used as they are."""
 
 
+class PictureError(DataError):
+    """One picture that cannot be used; the message is a reason without the file's name.
+
+    Attributes:
+        kind: What is wrong with it, one of `KINDS`.
+    """
+
+    KINDS = ("empty", "truncated", "damaged", "not-a-picture", "too-large", "unreadable")
+
+    def __init__(self, message: str, kind: str = "damaged"):
+        super().__init__(message)
+        self.kind = kind
+
+
 class RecipeError(TltoolError):
     """A recipe that cannot be read or breaks its rules; the message lists every fault."""
 

@@ -3,47 +3,46 @@
 The command line, the app and the public functions all call this module, and no other one chains stages.
 """
 
-import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import softmax
 
 from tltool.backbones import Backbone, load_backbone
-from tltool.data import Dataset, Problem, load_dataset
-from tltool.data.dataset import load_index
+from tltool.data import Dataset, load_dataset
 from tltool.decision import TABLE, Decision, decide
-from tltool.errors import RecipeError, RunError
-from tltool.evaluation.evaluate import Evaluation, evaluate_model
+from tltool.doctor.by_features import diagnose_features
+from tltool.doctor.checkup import Checkup, check_up
+from tltool.doctor.diagnosis import Diagnosis, examine_files
+from tltool.doctor.findings import by_severity
+from tltool.errors import DataError, RecipeError, RunError
+from tltool.evaluation.evaluate import score_any
 from tltool.evaluation.inference import classify
-from tltool.evaluation.metrics import Metrics, score
-from tltool.export.bundle import Bundle, export_run, read_labels, write_labels
+from tltool.export.bundle import Labels, write_labels
 from tltool.features.extract import FeatureTable, extract
 from tltool.features.moments import batchnorm_moments
 from tltool.files import write_json, write_text
+from tltool.heads.logistic import to_probabilities
 from tltool.inspection.baselines import measure_baselines
-from tltool.inspection.inspection import Health, Inspection
+from tltool.inspection.files import health_of, inspect_files
+from tltool.inspection.inspection import Inspection
 from tltool.inspection.similarity import SIMILARITY_PICTURES, Similarity, measure_similarity
 from tltool.inspection.size import measure_size
 from tltool.progress import Report, silent
 from tltool.recipes import Recipe, load_recipe
+from tltool.run import Run
 from tltool.training.events import EventLog, Listener
 from tltool.training.finetune import trained_stages
 from tltool.training.run_folder import RunFolder, create_run, logging_to, new_run_path
 from tltool.training.train import Trained, probe_spec, train
 from tltool.training.versions import versions
 
-if TYPE_CHECKING:
-    import keras
-
 RUNS = Path("runs")
+MAIN_SCORES = ("top1", "mean_average_precision")  # what a list of runs shows: the one or the other
 PROBES = ("linear-probe", "stage-probe")  # the recipes that cross-validation can try before anything is decided
-BACKBONE_KEYS = ("backbone", "weights", "image_size")
+BACKBONE_KEYS = ("backbone", "weights", "image_size", "fit")
 
 
 @dataclass(frozen=True)
@@ -67,81 +66,76 @@ class Plan:
         return self.decision.reasons
 
 
-@dataclass(frozen=True)
-class Run:
-    """A finished or unfinished run, by its folder."""
-
-    folder: RunFolder
-
-    @property
-    def path(self) -> Path:
-        return self.folder.path
-
-    @cached_property
-    def metrics(self) -> Metrics:
-        """Scores on the pictures that the run held out."""
-        self.folder.require_done()
-        return Metrics.from_json(json.loads(self.folder.metrics.read_text("utf-8")))
-
-    @cached_property
-    def decision(self) -> dict:
-        """What `decision.json` says."""
-        return json.loads(self.folder.decision.read_text("utf-8"))
-
-    @cached_property
-    def data(self) -> Dataset:
-        """The data set with the split that was used."""
-        return load_index(self.folder.data)
-
-    @cached_property
-    def class_names(self) -> tuple[str, ...]:
-        return read_labels(self.folder.labels)
-
-    @cached_property
-    def model(self) -> "keras.Model":
-        """The picture model: uint8 RGB pictures of any size to probabilities."""
-        from tltool.export.predictor import load_model
-
-        return load_model(self.path).model
-
-    def evaluate(self, data: Dataset | str | Path | None = None, report: Report = silent) -> Metrics:
-        """Scores the model: on the pictures that the run held out, or on other labelled ones (see `evaluate`)."""
-        return self.metrics if data is None else evaluate(self, data, report).metrics
-
-    def export(self, out: str | Path, formats: Sequence[str] = ("keras",)) -> Bundle:
-        """Writes a bundle into a new or empty folder.
-
-        Raises:
-            ExportError: if a format is not offered, or the folder is not empty.
-            RunError: if the run did not finish.
-        """
-        return export_run(self.folder, Path(out), formats)
-
-
 def inspect(
-    data: Dataset | str | Path, *, seed: int = 0, settings: Sequence[str] = (), report: Report = silent
+    data: Dataset | str | Path,
+    *,
+    seed: int = 0,
+    settings: Sequence[str] = (),
+    features: bool = True,
+    report: Report = silent,
 ) -> Inspection:
-    """Measures size, similarity and baselines of a data set, and which of its files can be read.
+    """Measures health, size, similarity and baselines of a data set.
 
-    Held-out pictures are read, to know whether they can be, but nothing is measured on them.
+    Held-out pictures are looked at by the doctor, but nothing that a decision rests on is measured on them.
 
     Args:
         data: A data set, or what `load_dataset` takes.
         seed: Of the split (where `data` is not split yet) and of the folds.
-        settings: `backbone=...`, `weights=...` or `image_size=...`, to inspect through another backbone.
+        settings: `backbone=...`, `weights=...`, `image_size=...` or `fit=...`, to inspect through another backbone.
+        features: Whether pictures go through the backbone; if not, there are only health and size, and no decision.
         report: Told how far each task is.
 
     Raises:
         TltoolError: if the data or the settings cannot be used.
     """
+    chosen = _inspection_settings(settings)
+    data = _as_dataset(data, seed)
+    if not features:
+        return inspect_files(data, report)
+    backbone = _backbone_of(load_recipe("linear-probe", chosen))
+    checkup, table = _read(data, backbone, report)
+    facts = _inspect(checkup, table, backbone, seed, report, tuple(chosen))
+    findings = (*facts.health.findings, *diagnose_features(checkup.data, table, seed, report))
+    return replace(facts, health=replace(facts.health, findings=by_severity(findings)))
+
+
+def examine(
+    data: Dataset | str | Path,
+    *,
+    seed: int = 0,
+    settings: Sequence[str] = (),
+    features: bool = True,
+    report: Report = silent,
+) -> Diagnosis:
+    """Has the doctor look at a data set, also at one that cannot be trained on.
+
+    Args:
+        data: A data set, or what `load_dataset` takes.
+        seed: Of the split and of the folds by which labels are suspected.
+        settings: As for `inspect`.
+        features: Whether pictures go through the backbone; if not, no label is suspected and no picture called odd.
+        report: Told how far each task is.
+
+    Raises:
+        TltoolError: if the data or the settings cannot be used.
+    """
+    chosen = _inspection_settings(settings)
+    data = data if isinstance(data, Dataset) else load_dataset(data, seed, trainable=False, report=report)
+    if not features:
+        return examine_files(data, report=report)
+    backbone = _backbone_of(load_recipe("linear-probe", chosen))
+    diagnosis = examine_files(data, backbone.framing, report)
+    seen, scan = diagnosis.checkup.data, diagnosis.checkup.scan
+    table = extract(backbone, seen.root, seen.files, report, scan.keys)
+    findings = (*diagnosis.findings, *diagnose_features(seen, table, seed, report))
+    return replace(diagnosis, findings=by_severity(findings))
+
+
+def _inspection_settings(settings: Sequence[str]) -> list[str]:
     chosen = _backbone_settings(settings)
     if len(chosen) < len(settings):
         raise RecipeError(f"An inspection can be told {', '.join(BACKBONE_KEYS)}; other settings are for a fit.")
-    recipe = load_recipe("linear-probe", chosen)
-    data = _as_dataset(data, seed)
-    backbone = _backbone_of(recipe)
-    data, features = _read(data, backbone, report)
-    return _inspect(data, features, backbone, seed, report, tuple(chosen))
+    return chosen
 
 
 def inspect_similarity(data: Dataset, backbone: Backbone, seed: int = 0, report: Report = silent) -> Similarity:
@@ -161,7 +155,11 @@ def inspect_similarity(data: Dataset, backbone: Backbone, seed: int = 0, report:
 
 
 def recommend(facts: Inspection) -> Plan:
-    """Reads the table for these facts and loads the recipe that it (or the evidence) names."""
+    """Reads the table for these facts and loads the recipe that it (or the evidence) names.
+
+    Raises:
+        DataError: if the facts are from an inspection without features.
+    """
     decision = decide(facts)
     return Plan(decision, load_recipe(decision.recipe, facts.settings))
 
@@ -237,14 +235,18 @@ def _fit(
         for stage in chosen.stages:
             trained_stages(backbone, stage.trainable)
     events.emit("stage", text=f"Reading {len(data)} pictures")
-    data, features = _read(data, backbone, events.report)
+    checkup, features = _read(data, backbone, events.report)
+    data = checkup.data
     for problem in data.problems:
         events.emit("note", text=f"Left out: {problem}")
     for note in data.notes:
         events.emit("note", text=note)
     write_json(folder.data, data.to_json())
     write_json(folder.seen, [features.keys[i] for i in data.indices("train", "valid")])
-    facts = _inspect(data, features, backbone, seed, events.report)
+    facts = _inspect(checkup, features, backbone, seed, events.report)
+    for finding in facts.health.findings:
+        if finding.severity == "error":
+            events.emit("note", text=f"The doctor: {finding.message} {finding.fix}")
     write_json(folder.inspection, facts.to_json())
     decision = decide(facts)
     recipe = chosen or load_recipe(decision.recipe, settings)
@@ -253,43 +255,14 @@ def _fit(
     folder.write_state(recipe=recipe.name)
     events.emit("decision", used=recipe.name, **decision.to_json())
     trained = train(recipe, backbone, data, features, facts.baselines, folder, seed, events, deadline)
-    write_labels(folder.labels, data.class_names)
-    metrics = _score_held_out(trained, data, features, events.report)
+    write_labels(folder.labels, Labels(data.class_names, trained.threshold))
+    scores = _score_held_out(trained, checkup, features, events.report)
     seconds = time.monotonic() - start
-    write_json(
-        folder.metrics,
-        metrics.to_json() | {"recipe": recipe.name, "l2": trained.l2, "seconds": seconds} | _tuning_scores(trained),
-    )
-    events.emit("end", state="done", top1=metrics.top1, seconds=seconds)
-    folder.write_state(state="done", top1=metrics.top1, pictures=len(data), seconds=seconds)
-
-
-def evaluate(run: Run, data: Dataset | str | Path, report: Report = silent) -> Evaluation:
-    """Scores a run on labelled pictures that it has not learned from.
-
-    Args:
-        run: A finished run.
-        data: Class folders named like the run's classes; where there is a test part, that part counts.
-        report: Told how many pictures are done.
-
-    Raises:
-        DataError: if a class is not one of the run's, or no picture is left to score.
-    """
-    run.folder.require_done()
-    data = data if isinstance(data, Dataset) else load_dataset(data, trainable=False)
-    learned = set(json.loads(run.folder.seen.read_text("utf-8")))
-    return evaluate_model(run.model, run.class_names, learned, data, report)
-
-
-def open_run(path: str | Path) -> Run:
-    """A run by its folder.
-
-    Raises:
-        RunError: if there is none.
-    """
-    folder = RunFolder(Path(path))
-    folder.read_state()
-    return Run(folder)
+    about = {"recipe": recipe.name, "l2": trained.l2, "seconds": seconds}
+    write_json(folder.metrics, scores | about | _tuning_scores(trained))
+    main = {name: scores[name] for name in MAIN_SCORES if name in scores}
+    events.emit("end", state="done", seconds=seconds, **main)
+    folder.write_state(state="done", pictures=len(data), seconds=seconds, **main)
 
 
 def _as_dataset(data: Dataset | str | Path, seed: int) -> Dataset:
@@ -327,57 +300,57 @@ def _backbone_settings(settings: Sequence[str]) -> list[str]:
 
 
 def _backbone_of(recipe: Recipe) -> Backbone:
-    return load_backbone(recipe.backbone, recipe.weights, recipe.size_in_pixels)
+    return load_backbone(recipe.backbone, recipe.weights, recipe.size_in_pixels, recipe.fit)
 
 
-def _read(data: Dataset, backbone: Backbone, report: Report) -> tuple[Dataset, FeatureTable]:
-    """Features of every picture; files that turn out unreadable leave the data set. Row i is picture i."""
-    features = extract(backbone, data.root, data.files, report)
-    data = data.without(features.problems)
-    if len(data) != len(features.values):
-        raise RuntimeError(f"{len(data)} pictures but {len(features.values)} rows of features; please report this.")
-    return _without_leaks(data, features)
-
-
-def _without_leaks(data: Dataset, features: FeatureTable) -> tuple[Dataset, FeatureTable]:
-    """Leaves out held-out pictures that are learned from as well: copies of one file on both sides of the split."""
-    while True:
-        sides = {part: {features.keys[i] for i in data.indices(part)} for part in ("train", "valid")}
-        leaks = [i for i in data.indices("test") if features.keys[i] in sides["train"] | sides["valid"]]
-        leaks += [i for i in data.indices("valid") if features.keys[i] in sides["train"]]
-        if not leaks:
-            return data, features
-        reason = "a copy of a picture that is learned from, so it is not held out"
-        kept = np.setdiff1d(np.arange(len(data)), leaks)
-        # Where a class loses all its held-out pictures it is split anew, which may make a new leak: hence the loop.
-        data = data.without([Problem(data.files[i], reason) for i in leaks])
-        features = features.take(kept)
+def _read(data: Dataset, backbone: Backbone, report: Report) -> tuple[Checkup, FeatureTable]:
+    """Looks at every picture and takes its features; row i is picture i."""
+    checkup = check_up(data, backbone.framing, report)
+    features = extract(backbone, checkup.data.root, checkup.data.files, report, checkup.scan.keys)
+    if features.problems:
+        raise DataError(f"{data.source}: changed while it was being read: {features.problems[0]}. Start again.")
+    return checkup, features
 
 
 def _inspect(
-    data: Dataset, features: FeatureTable, backbone: Backbone, seed: int, report: Report, settings: tuple[str, ...] = ()
+    checkup: Checkup,
+    features: FeatureTable,
+    backbone: Backbone,
+    seed: int,
+    report: Report,
+    settings: tuple[str, ...] = (),
 ) -> Inspection:
+    data = checkup.data
     rows = data.indices("train", "valid")
+    labels, groups = data.labels_of(rows), data.groups_of(rows)
     specs = [probe_spec(load_recipe(name), backbone) for name in PROBES]
     return Inspection(
         source=data.source,
         backbone=backbone.name,
         size=measure_size(data),
         similarity=inspect_similarity(data, backbone, seed, report),
-        baselines=measure_baselines(features, rows, data.labels_of(rows), len(data.class_names), specs, seed, report),
-        health=Health(len(data), data.problems, data.notes),
+        baselines=measure_baselines(features, rows, labels, len(data.class_names), specs, seed, report, groups),
+        health=health_of(checkup),
         settings=settings,
     )
 
 
-def _score_held_out(trained: Trained, data: Dataset, features: FeatureTable, report: Report) -> Metrics:
+def _score_held_out(trained: Trained, checkup: Checkup, features: FeatureTable, report: Report) -> dict:
+    """Scores as JSON; where held-out pictures have copies among the learned ones, also those without them."""
+    data = checkup.data
     rows = data.indices("test")
     if trained.head is not None:
         logits = trained.head.logits(features.select(trained.spec.stages, trained.spec.pooling)[rows])
-        probabilities = softmax(logits, axis=1)
+        prob = to_probabilities(logits, data.multi_label)
     else:
-        probabilities = classify(trained.model, [data.root / data.files[i] for i in rows], report).values
-    return score(probabilities, data.labels_of(rows), data.class_names)
+        paths, keys = [data.root / data.files[i] for i in rows], [features.keys[i] for i in rows]
+        prob = classify(trained.model, paths, report, keys).values
+    scores = score_any(prob, data.labels_of(rows), data.class_names, trained.threshold).to_json()
+    fresh = ~np.isin(rows, checkup.leaks)
+    if fresh.all() or not fresh.any():
+        return scores | {"leaked": int((~fresh).sum())}
+    clean = score_any(prob[fresh], data.labels_of(rows[fresh]), data.class_names, trained.threshold)
+    return scores | {"leaked": int((~fresh).sum()), "without_leaks": clean.to_json()}
 
 
 def _tuning_scores(trained: Trained) -> dict:

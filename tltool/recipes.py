@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from tltool.backbones import backbone_names
 from tltool.backbones.registry import SMALLEST_IMAGE
+from tltool.data.decoding import Fit
 from tltool.errors import RecipeError
 from tltool.shipped import shipped
 
@@ -62,6 +63,7 @@ class Recipe(_Strict):
     image_size: Literal["native"] | Annotated[Whole, Field(ge=SMALLEST_IMAGE, le=LARGEST_IMAGE)] = Field(
         description=f'"native", or {SMALLEST_IMAGE} to {LARGEST_IMAGE} pixels'
     )
+    fit: Fit = Field(description='"squish", "crop" or "pad"')
     head: HeadRecipe
     stages: tuple[StageRecipe, ...] = Field(description="stages of fine-tuning; empty for a probe")
 

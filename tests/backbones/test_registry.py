@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tltool.backbones import Backbone, backbone_names, load_backbone, native_image_size, offline_names
+from tltool.data.decoding import FITS, Framing
 from tltool.errors import TltoolError, WeightsError
 
 
@@ -52,6 +53,19 @@ def test_a_name_like_no_other_gets_the_list_alone():
 def test_too_small_a_picture_is_refused(name, size):
     with pytest.raises(TltoolError, match=f"{name}: image_size is {size}; it must be at least 32"):
         load_backbone(name, None, size)
+
+
+def test_the_fit_is_carried_and_tells_features_apart():
+    backbones = {fit: load_backbone("tiny_random", image_size=48, fit=fit) for fit in FITS}
+    for fit, backbone in backbones.items():
+        assert backbone.framing == Framing(48, fit)
+    assert len({backbone.fingerprint for backbone in backbones.values()}) == 3
+    assert load_backbone("tiny_random").framing == Framing(32, "squish")
+
+
+def test_a_fit_that_does_not_exist_is_refused():
+    with pytest.raises(TltoolError, match="there is no fit 'stretch'; it must be one of squish, crop, pad"):
+        load_backbone("tiny_random", fit="stretch")
 
 
 def test_lite_is_loaded_with_its_own_size_and_weights():

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tltool.data.dataset import Dataset, Problem, build, load_index
+from tltool.data.dataset import Dataset, Problem, Row, build, check, load_index
 from tltool.errors import DataError
 
 
@@ -22,7 +22,7 @@ def test_classes_and_files_are_sorted_and_labels_fit(tmp_path: Path) -> None:
     data = build("photos", tmp_path, reversed(rows(dog=5, cat=4)), seed=0)
     assert data.class_names == ("cat", "dog")
     assert list(data.files) == sorted(data.files)
-    assert all(data.class_names[label] in file for file, label in zip(data.files, data.labels, strict=True))
+    assert all(data.label_names(i)[0] in file for i, file in enumerate(data.files))
     assert data.paths[0] == tmp_path / "all/cat/0.png"
 
 
@@ -38,14 +38,27 @@ def test_counts_and_indices_agree(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("source", "name"),
-    [("a/photos.zip", "photos"), ("a/photos.v2", "photos.v2"), ("a/photos/", "photos"), (".", "root"), ("..", "root")],
+    [
+        ("a/photos.tar.gz", "photos"),
+        ("s3://bucket/photos.CSV", "photos"),
+        ("tfds:beans", "beans"),
+        ("a/photos.zip", "photos"),
+        ("a/photos.v2", "photos.v2"),
+        ("a/photos/", "photos"),
+        (".", "root"),
+        ("..", "root"),
+    ],
 )
 def test_name_is_short(tmp_path: Path, source: str, name: str) -> None:
     assert build(source, tmp_path / "root", rows(cat=2, dog=2), seed=0).name == name
 
 
-def test_survives_a_file(tmp_path: Path) -> None:
-    data = build("s", tmp_path, rows(кот=4, 犬=5), 3, [Problem("a.txt", "not a picture")], ["A note."])
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_survives_a_file(tmp_path: Path, multi_label: bool) -> None:
+    many = [Row(f"{i}.png", ("кот", "犬")[: 1 + i % 2], None, f"p{i // 2}") for i in range(12)]
+    chosen = many if multi_label else rows(кот=4, 犬=5)
+    problems = [Problem("a.txt", "not a picture", "not-a-picture")]
+    data = build("s", tmp_path, chosen, 3, problems, ["A note."], multi_label=multi_label)
     index = tmp_path / "data.json"
     index.write_text(json.dumps(data.to_json()), "utf-8")
     assert load_index(index) == data
@@ -84,14 +97,18 @@ def test_no_pictures_names_the_first_problem(tmp_path: Path) -> None:
         build("s", tmp_path, [], 0, [Problem("a.txt", "not a picture")])
 
 
-def test_without_leaves_the_rest_where_they_are(tmp_path: Path) -> None:
+def test_without_is_as_if_the_file_had_never_been_there(tmp_path: Path) -> None:
     data = dataset(tmp_path, cat=20, dog=20)
     bad = data.files[7]
     rest = data.without([Problem(bad, "damaged")])
-    before, after = (dict(zip(d.files, d.parts, strict=True)) for d in (data, rest))
-    assert before.pop(bad)
-    assert before == after
+    clean = build("photos.zip", tmp_path, [row for row in rows(cat=20, dog=20) if row[0] != bad], seed=0)
     assert rest.problems == (Problem(bad, "damaged"),)
+    assert rest.without([]) == rest
+    assert (rest.files, rest.labels, rest.parts) == (clean.files, clean.labels, clean.parts)
+    moved = [
+        file for file, part in zip(rest.files, rest.parts, strict=True) if part != data.parts[data.files.index(file)]
+    ]
+    assert len(moved) <= 2  # one at the boundary of test, one at that of valid
 
 
 @pytest.mark.parametrize("part", ["train", "valid", "test"])
@@ -122,3 +139,46 @@ def test_without_most_of_a_class_is_an_error(tmp_path: Path) -> None:
     data = dataset(tmp_path, cat=6, dog=6)
     with pytest.raises(DataError, match=r"class 'cat' has 1 image; .*Files left out: 5; the first: all/cat/0.png: bad"):
         data.without(Problem(f"all/cat/{i}.png", "bad") for i in range(5))
+
+
+def test_several_labels_are_a_matrix(tmp_path: Path) -> None:
+    labels = [("sea", "sky"), ("sky",), ("sea",), ("sea", "sky")] * 3
+    data = build("s", tmp_path, [Row(f"{i:02}.png", names) for i, names in enumerate(labels)], seed=0, multi_label=True)
+    assert data.class_names == ("sea", "sky")
+    assert data.labels_of([0, 1, 2]).tolist() == [[1, 1], [0, 1], [1, 0]]
+    assert data.label_names(0) == ("sea", "sky")
+    assert data.counts() == {"sea": 9, "sky": 9}
+    assert {*data.parts} == {"train", "valid", "test"}
+
+
+def test_copies_end_up_on_one_side(tmp_path: Path) -> None:
+    data = dataset(tmp_path, cat=30, dog=30)
+    pairs = [[i, i + 1] for i in range(0, 60, 2)]
+    assert any(data.parts[a] != data.parts[b] for a, b in pairs)
+    joined = data.keeping_together(pairs)
+    assert all(joined.parts[a] == joined.parts[b] for a, b in pairs)
+    assert min(joined.counts("test").values()) >= 4
+    assert joined.without([]).parts == joined.parts
+
+
+def test_copies_join_the_groups_that_they_touch(tmp_path: Path) -> None:
+    given = [Row(f"{name}/{i}.png", name, None, f"{name}{i // 4}") for name in ("cat", "dog") for i in range(24)]
+    data = build("s", tmp_path, given, seed=0)
+    position = {file: i for i, file in enumerate(data.files)}
+    joined = data.keeping_together([[position["cat/0.png"], position["dog/23.png"]]])
+    whole = [*(f"cat/{i}.png" for i in range(4)), *(f"dog/{i}.png" for i in range(20, 24))]
+    assert len({joined.groups[position[file]] for file in whole}) == 1
+    assert len({joined.parts[position[file]] for file in whole}) == 1
+    assert len(set(joined.groups)) == 11
+
+
+def test_copies_across_given_parts_stay_where_they_are(tmp_path: Path) -> None:
+    data = build("s", tmp_path, rows("train", cat=8, dog=8) + rows("test", cat=4, dog=4), seed=0)
+    joined = data.keeping_together([[data.files.index("train/cat/0.png"), data.files.index("test/cat/0.png")]])
+    assert [p == "test" for p in joined.parts] == [p == "test" for p in data.parts]
+
+
+def test_copies_of_one_picture_alone_cannot_be_held_out(tmp_path: Path) -> None:
+    data = dataset(tmp_path, cat=4, dog=4)
+    with pytest.raises(DataError, match="nothing can be held out"):
+        check(data.keeping_together([range(4), range(4, 8)]))

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import tracemalloc
 import warnings
 import zlib
 from pathlib import Path
@@ -10,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from tltool.data.decoding import decode, prepare
+from tltool.data import bombs
+from tltool.data.decoding import FITS, PADDING, Framing, decode, prepare
 from tltool.data.formats import FORMATS
-from tltool.errors import DataError
+from tltool.errors import DataError, PictureError
 
 WIDTH, HEIGHT = 48, 32
 
@@ -187,15 +189,63 @@ def test_every_ending_in_the_table_belongs_to_its_format() -> None:
     assert {suffix: kind for kind, suffixes in FORMATS.items() for suffix in suffixes}.items() <= known.items()
 
 
-@pytest.mark.parametrize("size", [1, 16, 33])
-def test_size_squeezes_the_whole_picture_into_a_square(size: int) -> None:
-    decoded = prepare(scene(), size)
-    assert decoded.shape == (size, size, 3)
-    assert decoded.dtype == np.float32
-    assert decoded.min() >= 0
-    assert decoded.max() <= 255
-    if size > 1:
-        assert difference(decoded[[0, 0, -1, -1], [0, -1, 0, -1]], scene()[[0, 0, -1, -1], [0, -1, 0, -1]]) < 25
+CORNERS = ([0, 0, -1, -1], [0, -1, 0, -1])
+
+
+@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize("size", [1, 16, 33, WIDTH])
+def test_every_fit_gives_a_square_of_bytes(size: int, fit: str) -> None:
+    for picture in (scene(), scene(HEIGHT, WIDTH), scene(WIDTH, WIDTH), scene(2, 90), np.zeros((1, 1, 3), np.uint8)):
+        prepared = prepare(picture, Framing(size, fit))
+        assert prepared.shape == (size, size, 3)
+        assert prepared.dtype == np.uint8
+
+
+def test_squish_squeezes_the_whole_picture_into_a_square() -> None:
+    for size in (16, 33):
+        assert difference(prepare(scene(), Framing(size))[CORNERS], scene()[CORNERS]) < 25
+    assert Framing(16).fit == "squish"
+
+
+@pytest.mark.parametrize(("width", "height"), [(48, 32), (32, 48), (49, 32), (32, 49), (7, 2), (1, 9)])
+def test_crop_is_the_squish_of_the_centre_square(width: int, height: int) -> None:
+    picture, side = scene(max(width, 2), max(height, 2))[:height, :width], min(width, height)
+    top, left = (height - side) // 2, (width - side) // 2
+    centre = picture[top : top + side, left : left + side]
+    assert np.array_equal(prepare(picture, Framing(20, "crop")), prepare(centre, Framing(20)))
+    assert np.array_equal(prepare(picture, Framing(side, "crop")), centre)
+
+
+@pytest.mark.parametrize(("width", "height"), [(48, 32), (32, 48), (49, 32), (32, 49), (90, 2), (1, 9), (2, 1)])
+@pytest.mark.parametrize("size", [5, 20, 48, 100])
+def test_pad_is_the_squish_of_the_picture_between_two_bars(width: int, height: int, size: int) -> None:
+    picture = scene(max(width, 2), max(height, 2))[:height, :width]
+    margin = abs(width - height) // 2
+    bars = ((0, 0), (margin, margin)) if height > width else ((margin, margin), (0, 0))
+    padded = np.pad(picture, (*bars, (0, 0)), constant_values=PADDING)
+    # One axis first or the other: the same but for a value near a half now and then.
+    apart = np.abs(prepare(picture, Framing(size, "pad")).astype(int) - prepare(padded, Framing(size)))
+    assert apart.max() <= 1
+    assert (apart > 0).mean() < 0.005
+
+
+def test_padding_a_panorama_takes_little_memory() -> None:
+    """A square of its length would take 30,000 x 30,000 floats a channel, 3.6 GB."""
+    panorama = np.full((4, 30_000, 3), 200, np.uint8)
+    tracemalloc.start()
+    try:
+        prepared = prepare(panorama, Framing(32, "pad"))
+        assert tracemalloc.get_traced_memory()[1] < 50e6
+    finally:
+        tracemalloc.stop()
+    assert (prepared[:15] == PADDING).all()
+    assert (prepared[17:] == PADDING).all()
+
+
+@pytest.mark.parametrize(("size", "fit"), [(0, "squish"), (-1, "pad"), (16, "stretch")])
+def test_a_framing_that_cannot_be_is_refused(size: int, fit: str) -> None:
+    with pytest.raises(ValueError, match=f"size is {size}, fit '{fit}'"):
+        Framing(size, fit)
 
 
 def test_large_jpegs_are_decoded_small_and_look_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,15 +255,42 @@ def test_large_jpegs_are_decoded_small_and_look_the_same(monkeypatch: pytest.Mon
     jpeg = encode(picture, "JPEG", quality=95)
     small = decode(jpeg, 64)
     assert small.shape == (200, 300, 3)  # a quarter: the smallest of 1, 1/2, 1/4, 1/8 with three times 64 pixels
-    assert difference(prepare(small, 64), prepare(decode(jpeg), 64)) < 3
+    assert difference(prepare(small, Framing(64)), prepare(decode(jpeg), Framing(64))) < 3
 
 
-def test_preparing_is_bicubic_antialiased_resizing_without_rounding() -> None:
-    wanted = np.asarray(Image.fromarray(scene()).resize((16, 16), Image.Resampling.BICUBIC)).astype(float)
-    assert np.abs(prepare(scene(), 16) - wanted).max() < 6  # Pillow rounds between its two passes, and they add up
-    assert np.abs(prepare(scene(), 16) - wanted).mean() < 0.6
+def cubic(length: int, size: int) -> np.ndarray:
+    """What each of `size` values takes of `length`, shape (size, length): Keys' kernel at -1/2, widened to shrink."""
+    scale = length / size
+    distance = np.abs(np.arange(length) + 0.5 - (np.arange(size)[:, None] + 0.5) * scale) / max(scale, 1)
+    near = 1.5 * distance**3 - 2.5 * distance**2 + 1
+    far = -0.5 * distance**3 + 2.5 * distance**2 - 4 * distance + 2
+    weights = np.where(distance < 1, near, np.where(distance < 2, far, 0))
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize(("width", "height"), [(48, 32), (16, 90), (10, 12)])
+def test_preparing_is_bicubic_antialiased_resizing_rounded_once_at_the_end(width: int, height: int) -> None:
+    picture = np.random.default_rng(0).integers(0, 2, (height, width, 3), dtype=np.uint8) * 255
+    wanted = np.einsum("ih,hwc,jw->ijc", cubic(height, 16), picture.astype(np.float64), cubic(width, 16))
+    if min(width, height) < 16:  # enlarging overshoots, so that clipping is seen
+        assert wanted.min() < 0
+        assert wanted.max() > 255
+    apart = prepare(picture, Framing(16)) - np.clip(wanted, 0, 255)
+    assert np.abs(apart).max() < 0.501
+    assert np.abs(apart).max() > 0.45  # of 768 values some lie near a half, and were not cut off
+    assert abs(apart.mean()) < 0.05
+
+
+def test_halves_are_rounded_to_even() -> None:
+    """As in the graph. The mean of two pixels of equal weight is a half here: 0.5, 1.5 and 2.5."""
+    picture = np.array([[[0, 1, 1], [1, 2, 4]]], np.uint8).repeat(2, axis=0)
+    assert prepare(picture, Framing(1)).tolist() == [[[0, 2, 2]]]
+
+
+def test_a_picture_of_the_right_size_stays_as_it_is() -> None:
     square = scene()[:16, :16]
-    assert np.array_equal(prepare(square, 16), square)
+    for fit in FITS:
+        assert np.array_equal(prepare(square, Framing(16, fit)), square)
 
 
 def test_a_truncated_jpeg_is_refused() -> None:
@@ -251,10 +328,10 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 
 def test_a_decompression_bomb_is_refused_and_a_large_picture_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     data = encode(Image.fromarray(scene()), "PNG")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", WIDTH * HEIGHT // 2 - 1)
-    with pytest.raises(DataError, match="too many pixels"):
+    monkeypatch.setattr(bombs, "MAX_PIXELS", WIDTH * HEIGHT - 1)
+    with pytest.raises(PictureError, match="48 x 32 pixels; at most 1,535 in all are read"):
         decode(data)
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", WIDTH * HEIGHT // 2)
+    monkeypatch.setattr(bombs, "MAX_PIXELS", WIDTH * HEIGHT)
     assert decode(data).shape == (HEIGHT, WIDTH, 3)
 
 

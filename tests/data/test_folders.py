@@ -128,7 +128,7 @@ def test_litter_is_ignored_without_a_word(tmp_path: Path) -> None:
     for name in ("Thumbs.db", "desktop.ini", ".DS_Store"):
         (tmp_path / name).write_text("x")
         (tmp_path / "cat" / name).write_text("x")
-    (tmp_path / "labels.csv").write_text("x")
+    (tmp_path / "read me.txt").write_text("x")
     data = read(tmp_path)
     assert data.counts() == COUNTS
     assert data.problems == ()
@@ -148,6 +148,22 @@ def test_what_is_no_picture_becomes_a_problem(tmp_path: Path) -> None:
         "dog/phone.heic: a kind of picture that cannot be read (.heic): save it as JPEG or PNG",
         "dog/in/empty.jpg: the file is empty (0 bytes)",
     ]
+
+
+def test_problems_tell_their_kind(tmp_path: Path) -> None:
+    make_class_folders(tmp_path, COUNTS)
+    (tmp_path / "cat" / "notes.txt").write_text("x")
+    (tmp_path / "cat" / "empty.jpg").touch()
+    (tmp_path / "cat" / "phone.heic").write_text("x")
+    (tmp_path / "cat" / "link.png").symlink_to(tmp_path / "gone.png")
+    (tmp_path / "cat" / "up").symlink_to(tmp_path, target_is_directory=True)
+    assert {problem.path: problem.kind for problem in read(tmp_path).problems} == {
+        "cat/notes.txt": "not-a-picture",
+        "cat/empty.jpg": "empty",
+        "cat/phone.heic": "unreadable",
+        "cat/link.png": "missing-file",
+        "cat/up": "unreadable",
+    }
 
 
 def test_loose_pictures_are_ignored_with_a_note(tmp_path: Path) -> None:
@@ -178,6 +194,16 @@ def test_composed_and_decomposed_names_are_one_class(tmp_path: Path) -> None:
     data = read(tmp_path)
     assert data.counts("test") == {"o": 3, unicodedata.normalize("NFC", "é"): 2}
     assert all(path.is_file() for path in data.paths)
+
+
+@pytest.mark.parametrize("part", ["", "train"])
+def test_names_that_differ_only_in_case_are_noted(tmp_path: Path, part: str) -> None:
+    counts = {"Cat": 3, "cat": 3, "dog": 3}
+    data = read(make_class_folders(tmp_path / part, counts).parent if part else make_class_folders(tmp_path, counts))
+    assert data.counts() == counts
+    note = "Names that differ only in letter case are different classes: Cat and cat. Is that meant?"
+    assert note in data.notes
+    assert note not in read(make_class_folders(tmp_path / "clean", COUNTS)).notes
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no file names outside Unicode")
@@ -226,6 +252,91 @@ def test_a_test_part_beside_class_folders_is_not_taken_for_a_class(tmp_path: Pat
     make_class_folders(tmp_path, COUNTS)
     make_class_folders(tmp_path / "test", COUNTS)
     with pytest.raises(DataError, match=r"class folders \(cat, dog\) both beside 'test' and in it"):
+        read(tmp_path)
+
+
+def with_table(root: Path, folder: str = "images", name: str = "labels.csv") -> Path:
+    """Writes six pictures into `root / folder` and a table of them into `root`."""
+    lines = ["path,label"]
+    for number in range(6):
+        picture = make_picture(root / folder / f"{number}.png", (number, 0, 0))
+        lines.append(f"{picture.relative_to(root).as_posix()},{'cat' if number % 2 else 'dog'}")
+    (root / name).write_text("\n".join(lines))
+    return root
+
+
+@pytest.mark.parametrize("wrapping", ["", "photos", "a/b"])
+@pytest.mark.parametrize("folder", ["", "images", "images/a/b"])
+def test_a_table_beside_pictures_gives_their_labels(tmp_path: Path, wrapping: str, folder: str) -> None:
+    with_table(tmp_path / wrapping, folder)
+    (tmp_path / "__MACOSX").mkdir()
+    (tmp_path / wrapping / "._labels.csv").write_text("x")
+    data = read(tmp_path)
+    assert data.counts() == {"cat": 3, "dog": 3}
+    assert data.root == tmp_path / wrapping
+    assert data.source == "photos"
+    assert data.notes[0] == "No class folders, so labels.csv says which picture has which label."
+
+
+def test_a_table_beside_folders_of_parts_without_classes(tmp_path: Path) -> None:
+    with_table(tmp_path, "train")
+    flat(tmp_path / "test")
+    assert read(tmp_path).counts() == {"cat": 3, "dog": 3}
+
+
+def test_a_table_beside_pictures_and_folders_without_pictures(tmp_path: Path) -> None:
+    with_table(tmp_path)
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations" / "a.xml").write_text("x")
+    assert read(tmp_path).counts() == {"cat": 3, "dog": 3}
+
+
+def test_a_table_in_a_folder_lists_only_what_is_in_it(tmp_path: Path) -> None:
+    with_table(tmp_path / "photos")
+    picture = make_picture(tmp_path / "secret.png")
+    with open(tmp_path / "photos" / "labels.csv", "a") as file:
+        file.write(f"\n../secret.png,cat\n{picture},cat\n")
+    data = read(tmp_path / "photos")
+    assert data.counts() == {"cat": 3, "dog": 3}
+    assert [problem.kind for problem in data.problems] == ["outside", "outside"]
+
+
+def test_columns_go_to_the_table(tmp_path: Path) -> None:
+    with_table(tmp_path)
+    text = (tmp_path / "labels.csv").read_text()
+    (tmp_path / "labels.csv").write_text(text.replace("path,label", "where,what"))
+    with pytest.raises(DataError, match=r"^photos, labels\.csv: no column with the path found"):
+        read(tmp_path)
+    data = read_folder(tmp_path, "photos", 0, columns={"path": "where", "label": "what"})
+    assert data.counts() == {"cat": 3, "dog": 3}
+
+
+@pytest.mark.parametrize("part", ["", "train"])
+def test_class_folders_win_over_a_table_with_a_note(tmp_path: Path, part: str) -> None:
+    make_class_folders(tmp_path / part, COUNTS)
+    for name in ("labels.csv", "more.tsv"):
+        (tmp_path / name).write_text("x")
+    data = read(tmp_path)
+    assert data.counts() == COUNTS
+    assert data.notes[0] == (
+        "Class folders give the labels; not read: labels.csv, more.tsv. To read a table, give its own path."
+    )
+    with pytest.raises(DataError, match=r"^photos: columns are named, but class folders give the labels\."):
+        read_folder(tmp_path, "photos", 0, columns={"label": "what"})
+
+
+def test_columns_without_a_table(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"^photos: columns are named, but there is no table beside the pictures\."):
+        read_folder(make_class_folders(tmp_path, COUNTS), "photos", 0, columns={"label": "what"})
+
+
+def test_several_tables_are_named(tmp_path: Path) -> None:
+    with_table(tmp_path / "a")
+    with_table(tmp_path / "a", name="test.parquet")
+    with pytest.raises(
+        DataError,
+        match=r"^photos: no class folders, and several tables: a/labels\.csv, a/test\.parquet\. Give the path",
+    ):
         read(tmp_path)
 
 

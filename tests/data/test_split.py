@@ -5,16 +5,18 @@ from collections import Counter
 
 import pytest
 
-from tltool.data.split import TEST_SHARE, VALID_SHARE, assign_parts, repair_parts
+from tltool.data.split import TEST_SHARE, VALID_SHARE, assign_parts, join_groups
 
 
-def rows(**counts: int) -> tuple[list[str], list[int]]:
+def rows(**counts: int) -> tuple[list[str], list[tuple[int, ...]]]:
     files = [f"{name}/{name}{i}.png" for name in counts for i in range(counts[name])]
-    return files, [label for label, name in enumerate(counts) for _ in range(counts[name])]
+    return files, [(label,) for label, name in enumerate(counts) for _ in range(counts[name])]
 
 
-def split(files: list[str], labels: list[int], seed: int = 0) -> dict[str, str]:
-    parts, _ = assign_parts(files, labels, [None] * len(files), seed)
+def split(
+    files: list[str], labels: list[tuple[int, ...]], seed: int = 0, groups: list[str] | None = None
+) -> dict[str, str]:
+    parts, _ = assign_parts(files, labels, [None] * len(files), seed, groups or ())
     return dict(zip(files, parts, strict=True))
 
 
@@ -38,7 +40,7 @@ def test_order_of_the_files_does_not_matter() -> None:
     files, labels = rows(cat=50, dog=50)
     # Pictures of one name in two folders of a class: only the folder tells them apart.
     files += [f"cat/{folder}/001.png" for folder in range(20)]
-    labels += [0] * 20
+    labels += [(0,)] * 20
     shuffled = list(zip(files, labels, strict=True))
     random.Random(1).shuffle(shuffled)
     assert split(*map(list, zip(*shuffled, strict=True))) == split(files, labels)
@@ -53,7 +55,7 @@ def test_folders_around_the_pictures_do_not_matter() -> None:
 @pytest.mark.parametrize("new", [f"cat/new{i}.png" for i in range(12)])
 def test_a_new_picture_moves_only_the_pictures_at_a_boundary(new: str) -> None:
     files, labels = rows(cat=53, dog=31)
-    before, after = split(files, labels), split([*files, new], [*labels, 0])
+    before, after = split(files, labels), split([*files, new], [*labels, (0,)])
     moved = [file for file in files if before[file] != after[file]]
     assert len(moved) <= 2  # one at the boundary of test, one at that of valid
     assert all(file.startswith("cat/") for file in moved)
@@ -89,28 +91,63 @@ def test_test_without_valid_leaves_test_alone() -> None:
     assert Counter(parts[:20]) == {"train": 17, "valid": 3}
 
 
-def test_repair_splits_only_the_classes_that_lost_a_part() -> None:
-    files, labels = rows(cat=4, dog=4)
-    parts = ["train", "train", "valid", "test", "valid", "valid", "test", "test"]
-    repaired = repair_parts(files, labels, parts, given_parts=False, seed=0)
-    assert repaired[:4] == parts[:4]
-    assert Counter(repaired[4:]) == {"train": 2, "valid": 1, "test": 1}
+def test_groups_are_never_parted_and_every_class_is_still_held_out() -> None:
+    files, labels = rows(cat=60, dog=60)
+    groups = [f"patient {i % 60 // 6}" for i in range(120)]  # ten of each class, and some of both classes
+    parts = split(files, labels, groups=groups)
+    of_group = {}
+    for file, group in zip(files, groups, strict=True):
+        of_group.setdefault(group, set()).add(parts[file])
+    assert all(len(found) == 1 for found in of_group.values())
+    for name in ("cat", "dog"):
+        assert {part for file, part in parts.items() if file.startswith(name)} == {"train", "valid", "test"}
 
 
-@pytest.mark.parametrize("given_parts", [False, True])
-def test_repair_holds_out_a_valid_part_where_none_is_left(given_parts: bool) -> None:
-    files, labels = rows(cat=20, dog=20)
-    parts = (["train"] * 16 + ["test"] * 4) * 2
-    repaired = repair_parts(files, labels, parts, given_parts, seed=0)
-    for start in (0, 20):
-        assert Counter(repaired[start : start + 20]) == {"train": 14, "valid": 2, "test": 4}
-    assert [part == "test" for part in repaired] == [part == "test" for part in parts]
+def test_groups_leave_the_shares_of_the_others_alone() -> None:
+    files, labels = rows(cat=100)
+    groups = ["pair"] * 2 + [""] * 98
+    assert Counter(split(files, labels, groups=groups).values())["test"] == 20
 
 
-def test_repair_never_trains_on_a_given_test_part() -> None:
-    files, labels = rows(cat=4, dog=6)
-    parts = ["train", "train", "valid", "test", "valid", "valid", "valid", "valid", "test", "test"]
-    repaired = repair_parts(files, labels, parts, given_parts=True, seed=0)
-    assert repaired[:4] == parts[:4]
-    assert repaired[8:] == ["test", "test"]
-    assert Counter(repaired[4:8]) == {"train": 3, "valid": 1}
+def test_a_large_group_stays_in_training() -> None:
+    files, labels = rows(cat=20)
+    for seed in range(8):
+        parts = split(files, labels, seed, groups=["video"] * 15 + [""] * 5)
+        assert {parts[file] for file in files[:15]} == {"train"}
+        assert 1 <= Counter(parts.values())["test"] <= 4
+
+
+def test_of_large_groups_alone_the_smallest_is_held_out() -> None:
+    files, labels = rows(cat=20)
+    parts = split(files, labels, groups=["long"] * 12 + ["short"] * 8)
+    assert [parts[file] for file in files] == ["train"] * 12 + ["test"] * 8
+
+
+def test_a_class_of_one_group_is_only_learned() -> None:
+    files, labels = rows(cat=20, dog=6)
+    parts = split(files, labels, groups=[""] * 20 + ["one dog"] * 6)
+    assert {part for file, part in parts.items() if file.startswith("dog")} == {"train"}
+
+
+def test_several_labels_are_all_held_out_in_their_shares() -> None:
+    random_ = random.Random(0)
+    shares = (0.8, 0.5, 0.2, 0.1, 0.05)
+    files, labels = [], []
+    for i in range(1000):
+        found = tuple(label for label, share in enumerate(shares) if random_.random() < share)
+        if found:
+            files.append(f"{i}.png")
+            labels.append(found)
+    parts = split(files, labels)
+    for label in range(len(shares)):
+        of_class = [parts[file] for file, found in zip(files, labels, strict=True) if label in found]
+        assert Counter(of_class)["test"] / len(of_class) == pytest.approx(TEST_SHARE, abs=0.03)
+        assert "valid" in of_class
+
+
+@pytest.mark.parametrize(
+    ("sets", "joined"),
+    [([], []), ([[3]], []), ([[0, 1], [4, 3], [1, 2]], [[0, 1, 2], [3, 4]]), ([[4, 0], [4, 2], [2, 0]], [[0, 2, 4]])],
+)
+def test_overlapping_groups_are_joined(sets: list[list[int]], joined: list[list[int]]) -> None:
+    assert join_groups(5, sets) == joined

@@ -6,7 +6,7 @@ import pytest
 
 from tests.trained import CLASSES, finished_run
 from tltool.errors import ExportError, RunError
-from tltool.export.bundle import check_formats, read_labels, write_bundle, write_labels
+from tltool.export.bundle import Labels, check_formats, read_labels, write_bundle, write_labels
 from tltool.training.run_folder import create_run
 
 
@@ -56,17 +56,25 @@ def test_an_unfinished_run_is_not_exported(tmp_path):
 
 def test_a_run_whose_model_is_gone(tmp_path):
     with pytest.raises(ExportError, match=r"model\.keras: missing"):
-        write_bundle(tmp_path / "model.keras", CLASSES, tmp_path / "out", ["keras"])
+        write_bundle(tmp_path / "model.keras", Labels(CLASSES), tmp_path / "out", ["keras"])
     assert not (tmp_path / "out").exists()
 
 
-def test_labels_are_read_back(tmp_path):
-    names = ("größer", "日本", 'quo"te')
-    write_labels(tmp_path / "labels.json", names)
-    assert read_labels(tmp_path / "labels.json") == names
+@pytest.mark.parametrize("threshold", [None, 0.375])
+def test_labels_are_read_back(tmp_path, threshold):
+    labels = Labels(("größer", "日本", 'quo"te'), threshold)
+    write_labels(tmp_path / "labels.json", labels)
+    assert read_labels(tmp_path / "labels.json") == labels
 
 
-@pytest.mark.parametrize("content", [None, "", "{", "{}", '["a", 1]', '"abc"', "\xff"])
+@pytest.mark.parametrize("threshold", ["null", "0.0", "1.0", "NaN", '"0.5"', "[]"])
+def test_a_threshold_that_is_none(tmp_path, threshold):
+    (tmp_path / "labels.json").write_text(f'{{"classes": ["a", "b"], "threshold": {threshold}}}', "utf-8")
+    with pytest.raises(ExportError, match=r"`threshold` = .* not a number between 0 and 1"):
+        read_labels(tmp_path / "labels.json")
+
+
+@pytest.mark.parametrize("content", [None, "", "{", '{"classes": 3, "threshold": 0.5}', '["a", 1]', '"abc"', "\xff"])
 def test_labels_that_are_missing_or_something_else(tmp_path, content):
     path = tmp_path / "labels.json"
     if content is not None:

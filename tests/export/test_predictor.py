@@ -124,6 +124,9 @@ def test_labels_that_do_not_fit(bundle, pictures, tmp_path):
     (copy / "labels.json").write_text('["ant", "bee"]')
     with pytest.raises(ExportError, match=r"has 3 classes, but labels\.json names 2"):
         load_model(copy).predict([pictures])
+    (copy / "labels.json").write_text('{"classes": ["ant", "bee", "cat"], "threshold": 0.5}')
+    with pytest.raises(ExportError, match=r"labels\.json is from a model of another kind"):
+        load_model(copy).predict([pictures])
     (copy / "labels.json").unlink()
     with pytest.raises(ExportError, match=r"labels\.json: the class names cannot be read .* Keep it beside the model"):
         load_model(copy)

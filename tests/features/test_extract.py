@@ -5,10 +5,12 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.pictures import make_class_folders, make_picture
 from tltool.backbones import load_backbone
-from tltool.data.decoding import decode, prepare
+from tltool.data import batches
+from tltool.data.decoding import FITS, decode, prepare
 from tltool.features import extract as module
 from tltool.features.engine import _keras_engine, load_engine
 from tltool.features.extract import content_keys, digest, extract
@@ -53,6 +55,12 @@ def listed(root):
     return sorted(path.relative_to(root).as_posix() for path in root.rglob("*.*"))
 
 
+def make_wide(path):
+    """A picture of other proportions, that looks different to each fit."""
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 90, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
 def no_engine(model, outputs):
     raise AssertionError("everything was known")
 
@@ -63,7 +71,7 @@ def test_features_are_those_of_the_network_on_the_prepared_picture(backbone, roo
     model = keras.Model(
         backbone.network.input, [pooled(backbone, ["stage2", "top"], POOLINGS), backbone.network.output]
     )
-    pixels = np.stack([prepare(decode(root / file), backbone.image_size) for file in files])
+    pixels = np.stack([prepare(decode(root / file), backbone.framing) for file in files])
     features, logits = model.predict_on_batch(pixels)
     assert table.indices.tolist() == list(range(19))
     assert table.values.shape == (19, tap_layout(backbone).width)
@@ -87,6 +95,38 @@ def test_the_second_time_the_network_is_not_asked(backbone, root, read, monkeypa
     assert first.keys == second.keys
     backwards = extract(backbone, root, files[::-1])
     np.testing.assert_array_equal(first.values, backwards.values[::-1])
+
+
+def test_keys_from_a_scan_spare_the_reading(backbone, root, read, monkeypatch):
+    files = listed(root)
+    expected = extract(backbone, root, files)
+    monkeypatch.setenv("TLTOOL_CACHE", str(root.parent / "another cache"))
+    asked = []
+    whole = module.read_bytes
+    monkeypatch.setattr(module, "read_bytes", lambda path: asked.append(path) or whole(path))
+    keys = list(expected.keys)
+    keys[3] = None  # which the scan could not read
+    for _ in range(2):
+        table = extract(backbone, root, files, keys=keys)
+        np.testing.assert_array_equal(table.values, expected.values)
+        assert table.keys == expected.keys
+        assert asked == [root / files[3]]
+        asked.clear()
+    (root / files[3]).write_text("no picture")
+    table = extract(backbone, root, files, keys=keys)
+    assert [problem.path for problem in table.problems] == [files[3]]
+    assert table.indices.tolist() == [index for index in range(19) if index != 3]
+
+
+def test_pixels_in_the_cache_are_not_decoded_again(backbone, root, read, monkeypatch):
+    files = listed(root)
+    expected = extract(backbone, root, files)
+    stored = list((root.parent / "cache").rglob("*.sqlite"))
+    assert stored
+    for file in stored:
+        file.unlink()
+    monkeypatch.setattr(batches, "decode", lambda *_: pytest.fail("its pixels were known"))
+    np.testing.assert_array_equal(extract(backbone, root, files).values, expected.values)
 
 
 def test_a_renamed_or_moved_file_keeps_its_features(backbone, root, tmp_path, read, monkeypatch):
@@ -120,13 +160,14 @@ def test_unreadable_files_are_told_of_and_the_rows_stay_aligned(backbone, root, 
     files = [*by_name, "bee/never_was.png"]
     for _ in range(2):  # the second time everything readable is known
         table = extract(backbone, root, files)
-        assert [(problem.path, problem.reason.partition(" (")[0]) for problem in table.problems] == [
-            ("ant/ant_0002.png", "not a picture that can be read"),
-            ("ant/ant_0005.png", "cannot be read"),
-            ("bee/bee_0000.png", "damaged picture"),
-            ("bee/bee_0003.png", "the file is empty"),
-            ("bee/never_was.png", "cannot be read"),
+        assert [(problem.path, problem.kind) for problem in table.problems] == [
+            ("ant/ant_0002.png", "not-a-picture"),
+            ("ant/ant_0005.png", "unreadable"),
+            ("bee/bee_0000.png", "truncated"),
+            ("bee/bee_0003.png", "empty"),
+            ("bee/never_was.png", "unreadable"),
         ]
+        assert table.problems[0].reason == "not a picture that can be read"
         assert len(table.indices) == len(table.values) == len(table.confidence) == len(table.keys) == 15
         for index, row in zip(table.indices, table.values, strict=True):
             np.testing.assert_array_equal(row, by_name[files[index]])
@@ -149,7 +190,7 @@ def test_copies_of_a_picture_have_a_row_each(backbone, root, read):
     assert (table.values[0] != table.values[1]).any()
 
 
-def test_other_weights_or_another_size_have_features_of_their_own(backbone, root, monkeypatch):
+def test_other_weights_another_size_or_fit_have_features_of_their_own(backbone, root, monkeypatch):
     files = listed(root)[:3]
     monkeypatch.setattr(module, "load_engine", _keras_engine)  # it starts sooner
     first = extract(backbone, root, files)
@@ -160,6 +201,12 @@ def test_other_weights_or_another_size_have_features_of_their_own(backbone, root
     assert (first.values != second.values).any(axis=1).all()
     third = extract(load_backbone("tiny_random", image_size=48), root, files)
     assert (third.values != first.values).any(axis=1).all()
+    make_wide(root / files[0])
+    wide = [extract(load_backbone("tiny_random", fit=fit), root, files[:1]).values for fit in FITS]
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        assert (wide[one] != wide[other]).any()
+    files = files[1:]
+    first, second = first.take(np.arange(1, 3)), second.take(np.arange(1, 3))
     monkeypatch.setattr(module, "load_engine", no_engine)
     np.testing.assert_array_equal(extract(backbone, root, files).values, first.values)
     np.testing.assert_array_equal(extract(replace(changed), root, files).values, second.values)

@@ -41,7 +41,7 @@ def test_moments_are_those_of_the_inputs_of_the_layers(backbone, paths):
     found = batchnorm_moments(backbone, paths, keys_of(paths))
     norms = [layer for layer in backbone.network.layers if isinstance(layer, keras.layers.BatchNormalization)]
     assert len(found) == len(norms) > 20
-    pixels = np.stack([prepare(decode(path), backbone.image_size) for path in paths])
+    pixels = np.stack([prepare(decode(path), backbone.framing) for path in paths])
     inputs = keras.Model(backbone.network.input, [norm.input for norm in norms]).predict_on_batch(pixels)
     for layer, norm, values in zip(found, norms, inputs, strict=True):
         values = values.astype(np.float64)

@@ -11,8 +11,9 @@ import threading
 import numpy as np
 import pytest
 
+from tltool.data.database import CHUNK
 from tltool.errors import TltoolError
-from tltool.features.store import CHUNK, FeatureStore, content_key
+from tltool.features.store import FeatureStore
 
 
 @pytest.fixture
@@ -94,7 +95,7 @@ def test_what_is_no_damage_deletes_nothing(path, monkeypatch):
     """A full disk or a locked file must not cost the cache, nor must a mistake in the program."""
     store = FeatureStore(path)
     store.put(vectors(3).items())
-    monkeypatch.setattr("tltool.features.store.LOCK_TIMEOUT", 0.05)
+    monkeypatch.setattr("tltool.data.database.LOCK_TIMEOUT", 0.05)
     other = sqlite3.connect(path)
     other.execute("BEGIN IMMEDIATE")
     try:
@@ -234,8 +235,3 @@ def test_the_journal_of_a_damaged_file_is_not_played_into_the_new_one(path):
     journal.write_bytes(journal.read_bytes()[: 512 + 5000])  # it cannot heal the damage
     FeatureStore(path).put(vectors(3).items())
     assert_holds(FeatureStore(path), vectors(3))
-
-
-def test_content_keys_follow_the_bytes_alone():
-    assert content_key(b"a picture") == content_key(b"a picture")
-    assert len({content_key(data) for data in (b"", b"a", b"b", b"a" * 1000)}) == 4

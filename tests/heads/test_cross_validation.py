@@ -5,7 +5,7 @@ import pytest
 
 from tltool.errors import DataError
 from tltool.heads import cross_validation
-from tltool.heads.cross_validation import _splits, cross_validate
+from tltool.heads.cross_validation import _splits, cross_validate, out_of_fold_logits
 from tltool.heads.logistic import LogisticProblem, log_loss
 
 STRENGTHS = [10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001]
@@ -183,3 +183,51 @@ def test_progress_ends_at_its_total():
     done = [count for _, count, _ in told]
     assert done == sorted(done)
     assert (done[0], done[-1]) == (0, len(STRENGTHS))
+
+
+def test_groups_share_a_fold_and_all_are_held_out_once():
+    labels = np.repeat([0, 1, 2], 20)
+    groups = [f"{i // 2}" if i < 40 else "" for i in range(60)]
+    held = []
+    for fitted, held_out in _splits(labels, 4, 1, 0, groups):
+        assert not {groups[i] for i in fitted if groups[i]} & {groups[i] for i in held_out}
+        assert set(labels[held_out]) == {0, 1, 2}
+        held += list(held_out)
+    assert sorted(held) == list(range(60))
+
+
+def test_a_class_of_one_group_is_never_held_out():
+    labels = np.repeat([0, 1], [20, 6])
+    groups = [""] * 20 + ["one"] * 6
+    assert all(held_out.max() < 20 for _, held_out in _splits(labels, 4, 2, 0, groups))
+
+
+def test_several_labels_are_dealt_out_by_the_rarest():
+    random = np.random.default_rng(0)
+    labels = (random.random((200, 3)) < [0.9, 0.5, 0.1]).astype(int)
+    for _, held_out in _splits(labels, 4, 1, 0):
+        assert abs(labels[held_out, 2].sum() - labels[:, 2].sum() / 4) <= 1
+        assert labels[held_out, 1].mean() == pytest.approx(0.5, abs=0.12)
+
+
+def test_several_labels_are_cross_validated():
+    random = np.random.default_rng(0)
+    targets = (random.random((120, 3)) < 0.4).astype(int)
+    features = np.hstack([targets + random.normal(size=(120, 3)), random.normal(size=(120, 20))])
+    result = cross_validate(LogisticProblem(features, targets, 3), STRENGTHS, 4, 1, 0)
+    chance = 3 * np.log(2)
+    assert result.log_loss < 0.95 * chance
+    assert 0.25 < result.accuracy < 0.6  # guessing each label from its share gets 0.6 ** 3
+
+
+def test_out_of_fold_logits_come_from_heads_that_have_not_seen_the_picture():
+    problem = made([15, 15, 1], signal=0.5)
+    logits = out_of_fold_logits(problem, 0.3, 4, 0)
+    assert np.isnan(logits[30]).all()
+    assert not np.isnan(logits[:30]).any()
+    for fitted, held_out in _splits(problem.labels, 4, 1, 0):
+        (weights,) = problem.solve([0.3], fitted)
+        np.testing.assert_allclose(logits[held_out], problem.inputs[held_out] @ weights[:-1] + weights[-1], atol=0.01)
+    (all_seen,) = problem.solve([0.3])
+    seen = problem.inputs[:30] @ all_seen[:-1] + all_seen[-1]
+    assert log_loss(logits[:30], problem.labels[:30]).mean() > 1.5 * log_loss(seen, problem.labels[:30]).mean()

@@ -6,7 +6,14 @@ from scipy.special import logsumexp
 from sklearn.linear_model import LogisticRegression
 
 from tltool.errors import ShapeError
-from tltool.heads.logistic import GRADIENT_TOLERANCE, LogisticProblem, _loss_and_gradient, log_loss
+from tltool.heads.logistic import (
+    GRADIENT_TOLERANCE,
+    LogisticProblem,
+    _loss_and_gradient,
+    all_right,
+    log_loss,
+    to_probabilities,
+)
 
 # (pictures, features, classes): more pictures than features, and few enough that features are rotated.
 TALL, WIDE = (90, 12, 3), (40, 150, 3)
@@ -64,6 +71,37 @@ def test_the_gradient_is_that_of_the_loss():
     differences = [
         _loss_and_gradient(weights + step * unit, features, targets, 0.3)[0]
         - _loss_and_gradient(weights - step * unit, features, targets, 0.3)[0]
+        for unit in np.eye(len(weights))
+    ]
+    np.testing.assert_allclose(gradient, np.array(differences) / (2 * step), atol=1e-9)
+
+
+@pytest.mark.parametrize("shape", [TALL, WIDE], ids=str)
+def test_several_labels_are_learned_one_against_the_rest(shape):
+    features, labels = made(*shape)
+    targets = np.eye(3, dtype=int)[labels]
+    targets[::4, 0] = 1  # pictures with two labels
+    head = LogisticProblem(features, targets, 3).fit(0.03)
+    standard = (features - features.mean(axis=0)) / features.std(axis=0)
+    for column in range(3):
+        model = LogisticRegression(C=1 / (len(labels) * 0.03), tol=1e-9, max_iter=20_000)
+        theirs = model.fit(standard, targets[:, column]).decision_function(standard)
+        np.testing.assert_allclose(head.logits(features)[:, column], theirs, atol=2e-3)
+
+
+def test_the_gradient_of_several_labels_is_that_of_the_loss():
+    random = np.random.default_rng(1)
+    features, targets = random.normal(size=(20, 5)), random.integers(0, 2, (20, 4)).astype(float)
+    weights = random.normal(size=6 * 4)
+    loss, gradient = _loss_and_gradient(weights, features, targets, 0.3, True)
+    kernel = weights[:-4].reshape(5, 4)
+    prob = 1 / (1 + np.exp(-(features @ kernel + weights[-4:])))
+    binary = -(targets * np.log(prob) + (1 - targets) * np.log(1 - prob))
+    assert loss == pytest.approx(binary.sum(axis=1).mean() + 0.15 * (kernel**2).sum(), abs=1e-12)
+    step = 1e-5
+    differences = [
+        _loss_and_gradient(weights + step * unit, features, targets, 0.3, True)[0]
+        - _loss_and_gradient(weights - step * unit, features, targets, 0.3, True)[0]
         for unit in np.eye(len(weights))
     ]
     np.testing.assert_allclose(gradient, np.array(differences) / (2 * step), atol=1e-9)
@@ -165,8 +203,27 @@ def test_two_fits_are_the_same_to_the_bit(shape):
 def test_lengths_that_differ_are_refused():
     with pytest.raises(ShapeError, match="5 feature vectors but 4 labels"):
         LogisticProblem(np.zeros((5, 3)), np.zeros(4, int), 2)
+    with pytest.raises(ShapeError, match="3 columns for 2 classes"):
+        LogisticProblem(np.zeros((5, 3)), np.zeros((5, 3), int), 2)
 
 
 def test_log_loss_of_each_picture():
     logits = np.array([[0.0, np.log(3)], [0.0, np.log(3)], [1000.0, -1000.0]])
     np.testing.assert_allclose(log_loss(logits, np.array([0, 1, 1])), [np.log(4), np.log(4 / 3), 2000])
+
+
+def test_log_loss_of_several_labels_is_summed():
+    logits = np.array([[0.0, np.log(3)], [-1000.0, 1000.0]])
+    np.testing.assert_allclose(log_loss(logits, np.array([[1, 0], [1, 1]])), [np.log(2) + np.log(4), 1000])
+
+
+def test_a_picture_is_right_when_all_its_labels_are():
+    logits = np.array([[2.0, 1.0], [-1.0, 3.0], [-1.0, -2.0]])
+    assert all_right(logits, np.array([0, 0, 0])).tolist() == [True, False, True]
+    assert all_right(logits, np.array([[1, 1], [0, 0], [0, 0]])).tolist() == [True, False, True]
+
+
+def test_probabilities_sum_to_one_only_where_a_picture_has_one_label():
+    logits = np.array([[0.0, np.log(3)]])
+    np.testing.assert_allclose(to_probabilities(logits, multi_label=False), [[1 / 4, 3 / 4]])
+    np.testing.assert_allclose(to_probabilities(logits, multi_label=True), [[1 / 2, 3 / 4]])

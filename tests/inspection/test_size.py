@@ -16,10 +16,12 @@ def index(rows):
         source="nowhere",
         root=Path("nowhere"),
         files=tuple(f"{position}.png" for position in range(len(pictures))),
-        labels=tuple(label for label, _ in pictures),
+        labels=tuple((label,) for label, _ in pictures),
         parts=tuple(part for _, part in pictures),
         class_names=tuple(names),
         seed=0,
+        given=tuple(part for _, part in pictures),
+        groups=("",) * len(pictures),
     )
 
 

@@ -10,7 +10,9 @@ import pytest
 
 from tests.pictures import make_class_folders
 from tltool.backbones.backbone import Backbone, Stage
-from tltool.data import load_dataset, read_batches
+from tltool.data import batches, load_dataset, read_batches
+from tltool.data.content import content_key
+from tltool.data.decoding import Framing
 from tltool.errors import RecipeError
 from tltool.features.taps import pooled
 from tltool.heads.logistic import LogisticProblem, log_loss
@@ -79,7 +81,7 @@ def small_backbone() -> Backbone:
 def pictures(tmp_path_factory):
     folder = make_class_folders(tmp_path_factory.mktemp("finetune"), {"ant": 14, "bee": 14, "cat": 14})
     data = load_dataset(folder)
-    (batch,) = read_batches(data.paths, SIZE, len(data))
+    (batch,) = read_batches(data.paths, Framing(SIZE), len(data))
     backbone = small_backbone()
     features = keras.Model(backbone.network.input, pooled(backbone, ["stage4"], ["mean"]))
     return data, features.predict_on_batch(batch.pixels)
@@ -172,7 +174,7 @@ def test_a_weak_probe_is_improved_and_the_best_weights_come_out(bench: Bench):
     assert tuning.log_loss == min(epoch["valid_log_loss"] for epoch in bench.epochs)
     assert "lower: it is kept" in bench.texts("note")[-1]
     # The weights that the model holds now are those that were scored.
-    (batch,) = read_batches(bench.valid.paths, SIZE, len(bench.valid))
+    (batch,) = read_batches(bench.valid.paths, Framing(SIZE), len(bench.valid))
     now = log_loss(bench.model.predict_on_batch(batch.pixels), bench.valid.labels).mean()
     assert now == pytest.approx(tuning.log_loss, abs=1e-5)
 
@@ -297,7 +299,7 @@ def test_budget_for_some_epochs_shortens_the_schedule(bench: Bench, monkeypatch)
 def test_measuring_an_epoch_moves_nothing(bench: Bench):
     select_trainable(bench.model, bench.backbone, "all")
     before = bench.model.get_weights()
-    seconds = finetune._epoch_seconds(bench.model, STAGE, bench.train, bench.valid, SIZE)
+    seconds = finetune._epoch_seconds(bench.model, STAGE, bench.train, bench.valid, Framing(SIZE))
     assert 0 < seconds < 60
     assert same(before, bench.model.get_weights())
 
@@ -308,3 +310,20 @@ def test_top_of_more_stages_than_there_are():
     assert finetune.trained_stages(backbone, f"top:{count}") == backbone.stage_names
     with pytest.raises(RecipeError, match=rf"'top:{count + 1}': small has {count} stages. Name fewer"):
         select_trainable(backbone.network, backbone, f"top:{count + 1}")
+
+
+def test_with_keys_every_epoch_but_the_first_reads_the_cache(pictures, monkeypatch, tmp_path):
+    monkeypatch.setenv("TLTOOL_CACHE", str(tmp_path))
+    data, _ = pictures
+    keys = [content_key(path.read_bytes()) for path in data.paths]
+    named = Pictures(data.paths, data.labels_of(range(len(data))), keys)
+    (plain,) = Pictures(data.paths, named.labels).read(Framing(SIZE), len(data))
+    for _ in range(2):
+        (batch,) = named.read(Framing(SIZE), len(data))
+        np.testing.assert_array_equal(batch.pixels, plain.pixels)
+        monkeypatch.setattr(batches, "decode", lambda *_: pytest.fail("its pixels were known"))
+    rows = [3, 1, 2]
+    some = named.take(rows)
+    (batch,) = some.read(Framing(SIZE), 3)
+    np.testing.assert_array_equal(batch.pixels, plain.pixels[rows])
+    np.testing.assert_array_equal(some.labels, named.labels[rows])

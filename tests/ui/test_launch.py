@@ -1,5 +1,6 @@
 """`tltool app`: where it listens, and what it says when it cannot."""
 
+import json
 import os
 import signal
 import socket
@@ -7,11 +8,14 @@ import subprocess
 import sys
 import time
 import urllib.request
+from urllib.error import HTTPError
 
 import pytest
 
 from tltool.errors import TltoolError
+from tltool.shipped import shipped
 from tltool.ui.launch import check_address, flags, is_loopback
+from tltool.ui.uploads import PATH
 
 
 @pytest.fixture
@@ -21,16 +25,31 @@ def port():
         return probe.getsockname()[1]
 
 
-def test_it_serves_the_page_and_ends_when_interrupted(port, tmp_path):
-    command = [sys.executable, "-m", "tltool", "app", "--port", str(port)]
+@pytest.mark.parametrize("way", ["tltool app", "streamlit run"])
+def test_it_serves_the_page_and_takes_uploads_until_it_is_interrupted(port, tmp_path, way):
+    ways = {
+        "tltool app": ["tltool", "app", "--port", str(port)],
+        "streamlit run": ["streamlit", "run", str(shipped("app.py")), *flags("127.0.0.1", port)],
+    }
     environment = os.environ | {"TLTOOL_CACHE": str(tmp_path)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment) as server:
+    with subprocess.Popen(
+        [sys.executable, "-m", *ways[way]], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
+    ) as server:
         try:
-            assert f"Open http://127.0.0.1:{port} " in server.stdout.readline().decode()
+            if way == "tltool app":
+                assert f"Open http://127.0.0.1:{port} " in server.stdout.readline().decode()
             assert _answer(f"http://127.0.0.1:{port}/_stcore/health") == b"ok"
+            with pytest.raises(HTTPError, match="403") as refused:
+                _answer(f"http://127.0.0.1:{port}/{PATH}?name=photos.zip")
+            assert "Reload" in json.load(refused.value)["error"]
+            refused.value.close()
         finally:
             server.send_signal(signal.SIGINT)
-            assert server.wait(20) is not None
+            ended = server.wait(20)
+        said = server.stdout.read().decode()
+    assert "Traceback" not in said
+    if way == "tltool app":
+        assert (ended, "Aborted" in said) == (0, False)
 
 
 def test_a_port_in_use_is_said_before_anything_starts(port):
@@ -67,6 +86,8 @@ def _answer(url: str) -> bytes:
         try:
             with urllib.request.urlopen(url, timeout=5) as response:
                 return response.read()
+        except HTTPError:
+            raise
         except OSError:
             assert time.monotonic() < end
             time.sleep(0.1)

@@ -9,12 +9,16 @@ import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from tests.pictures import make_class_folders, make_picture
 from tltool.shipped import shipped
+from tltool.ui import drop_area
+from tltool.ui.incoming import receiving
+from tltool.ui.tickets import find_ticket
 from tltool.ui.workspace import Workspace, open_workspace
 
 PATIENCE = 60  # seconds for a process; each imports TensorFlow
@@ -63,6 +67,18 @@ def give_folder(page: AppTest, folder: Path | str) -> AppTest:
     return page.run()
 
 
+def give_upload(page: AppTest, monkeypatch, name: str, content: bytes) -> AppTest:
+    """What the page does once the browser says that a file is there; see test_uploads.py for how it got there."""
+    page.selectbox(key="backbone").set_value("tiny_random").run()
+    ticket = find_ticket(page.session_state[drop_area.TICKET])
+    with receiving(name, len(content)) as file:
+        file.write(content)
+        workspace = file.keep(ticket.backbone)
+    said = iter([workspace.id])  # once, as a browser says it
+    monkeypatch.setattr(drop_area, "_component", lambda **_: SimpleNamespace(uploaded=next(said, None)))
+    return page.run()
+
+
 def button(page: AppTest, label: str):
     return next(widget for widget in page.button if widget.label == label)
 
@@ -106,7 +122,11 @@ def trained(measured) -> str:
 def test_empty_state_offers_three_ways_to_give_pictures(cache):
     page = open_page()
     assert headers(page) == ["1 Data"]
-    assert [tab.label for tab in page.tabs] == ["Upload a .zip", "A folder on this computer", "Try it with a sample"]
+    assert [tab.label for tab in page.tabs] == [
+        "Upload an archive",
+        "A folder on this computer",
+        "Try it with a sample",
+    ]
     assert not page.error
 
 
@@ -183,14 +203,13 @@ def test_trying_pictures_gives_labels_and_says_which_cannot_be_read(trained, pho
     assert r"a\*b.png: not a picture" in page.error[0].value
 
 
-def test_uploaded_zip_is_unpacked_and_shown(cache, photos, tmp_path):
-    packed = Path(shutil.make_archive(str(tmp_path / "insects"), "zip", photos))
-    page = open_page()
-    page.selectbox(key="backbone").set_value("tiny_random").run()
-    page.file_uploader(key="upload").set_value(("../My insects.zip", packed.read_bytes(), "application/zip")).run()
+@pytest.mark.parametrize(("packing", "ending"), [("zip", ".zip"), ("gztar", ".tar.gz")])
+def test_uploaded_archive_is_unpacked_and_shown(cache, photos, tmp_path, monkeypatch, packing, ending):
+    packed = Path(shutil.make_archive(str(tmp_path / "insects"), packing, photos))
+    page = give_upload(open_page(), monkeypatch, f"My insects{ending}", packed.read_bytes())
     wait(page, lambda page: bool(page.get("image")))
     assert "**My insects**: 31 pictures" in texts(page).replace("\\", "")
-    assert workspace_of(page).source.endswith("My_insects.zip")
+    assert workspace_of(page).source.endswith(f"My_insects{ending}")
     page.button(key="leave").click().run()
     assert headers(page) == ["1 Data"]
     assert "w" not in page.query_params
@@ -198,21 +217,39 @@ def test_uploaded_zip_is_unpacked_and_shown(cache, photos, tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"not a zip", "not a whole .zip"), (None, "..")],
+    [(b"not a zip", "Ångström photos.zip: "), (None, "..")],
     ids=["damaged", "climbing out"],
 )
-def test_bad_zip_is_one_sentence(cache, content, words):
+def test_bad_zip_is_one_sentence(cache, monkeypatch, content, words):
     if content is None:
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w") as archive:
             archive.writestr("../../a.png", b"x")
         content = buffer.getvalue()
-    page = open_page()
-    page.file_uploader(key="upload").set_value(("photos.zip", content, "application/zip")).run()
+    page = give_upload(open_page(), monkeypatch, "Ångström photos.zip", content)
     wait(page, lambda page: bool(page.error))
     assert len(page.error) == 1
-    assert page.error[0].value.startswith("photos.zip")
+    assert page.error[0].value.startswith("Ångström photos.zip")
     assert words in page.error[0].value.replace("\\", "")
+    assert page.text_input(key="folder-path")
+
+
+def test_each_visitor_has_a_ticket_that_knows_the_choice(cache):
+    pages = [open_page(), open_page()]
+    pages[0].selectbox(key="backbone").set_value("tiny_random").run()
+    numbers = [page.session_state["upload-ticket"] for page in pages]
+    assert numbers[0] != numbers[1]
+    assert find_ticket(numbers[0]).backbone == "tiny_random"
+    assert find_ticket(numbers[1]).backbone == pages[1].selectbox(key="backbone").value != "tiny_random"
+
+
+def test_an_upload_that_is_gone_is_one_sentence(cache, monkeypatch):
+    page = open_page()
+    monkeypatch.setattr(drop_area, "_component", lambda **_: SimpleNamespace(uploaded="0" * 32))
+    page.run()
+    assert len(page.error) == 1
+    assert "Upload it again" in page.error[0].value
+    assert page.text_input(key="folder-path")
 
 
 def test_failed_run_is_one_sentence_and_another_can_be_started(cache, measured, tmp_path):

@@ -28,4 +28,4 @@ def test_shortened_keeps_both_ends():
 def test_counts_times_and_sizes():
     assert (counted(1, "class", "classes"), counted(1200, "picture")) == ("1 class", "1,200 pictures")
     assert [duration(seconds) for seconds in (0.2, 59, 150, 7500)] == ["1 s", "59 s", "2 min", "2 h 5 min"]
-    assert (size(320_000), size(14_200_000)) == ("320 kB", "14.2 MB")
+    assert [size(bytes_) for bytes_ in (320_000, 14_200_000, 2_100_000_000)] == ["320 kB", "14.2 MB", "2.1 GB"]

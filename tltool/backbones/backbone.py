@@ -6,6 +6,7 @@ from functools import cached_property
 
 import keras
 
+from tltool.data.decoding import Fit, Framing
 from tltool.errors import TltoolError
 
 PREPROCESSING = "preprocess_"  # names of fixed input layers begin so; without it fine-tuning would train the BGR swap
@@ -30,6 +31,7 @@ class Backbone:
         stages: From the picture to the top; the last one is what a linear probe reads.
         image_size: Height and width of the input, pixels.
         licence: What is known of the licence of the weights, for model cards.
+        fit: What becomes of the proportions of a picture that it is given; see `Framing`.
     """
 
     name: str
@@ -37,6 +39,12 @@ class Backbone:
     stages: tuple[Stage, ...]
     image_size: int
     licence: str
+    fit: Fit = "squish"
+
+    @property
+    def framing(self) -> Framing:
+        """How a picture becomes its input."""
+        return Framing(self.image_size, self.fit)
 
     def stage(self, name: str) -> Stage:
         """The stage of that name.
@@ -72,13 +80,13 @@ class Backbone:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Changes whenever the name, a weight, the input size or the precision does; features are cached under it.
+        """Changes whenever the name, a weight, the framing or the precision does; features are cached under it.
 
         Taken once, on first use: not for a network that is being trained.
         """
         # Half precision moves features by several percent: a cache of one must not answer for the other.
         precision = sorted({layer.compute_dtype for layer in self.network.layers})
-        digest = hashlib.sha256(f"{self.name} {self.image_size} {precision}".encode())
+        digest = hashlib.sha256(f"{self.name} {self.image_size} {self.fit} {precision}".encode())
         for weight in self.network.weights:
             digest.update(keras.ops.convert_to_numpy(weight).tobytes())
         return digest.hexdigest()[:32]

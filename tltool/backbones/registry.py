@@ -1,11 +1,13 @@
 """All backbones by name. Listing them needs no Keras: it is imported when one is loaded."""
 
+import dataclasses
 import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tltool.backbones.applications import APPLICATIONS, build_application
 from tltool.backbones.lite_variants import VARIANTS, installed_variants
+from tltool.data.decoding import FITS, Fit
 from tltool.errors import TltoolError
 
 if TYPE_CHECKING:
@@ -38,7 +40,9 @@ def native_image_size(name: str) -> int:
     return VARIANTS[name].image_size if name in VARIANTS else APPLICATIONS[name].image_size
 
 
-def load_backbone(name: str, weights: str | Path | None = "pretrained", image_size: int | None = None) -> "Backbone":
+def load_backbone(
+    name: str, weights: str | Path | None = "pretrained", image_size: int | None = None, fit: Fit = "squish"
+) -> "Backbone":
     """Builds a backbone and loads its weights.
 
     Args:
@@ -46,14 +50,21 @@ def load_backbone(name: str, weights: str | Path | None = "pretrained", image_si
             file; it is for tests of the plumbing only.
         weights: "pretrained" for ImageNet weights, None for random ones, or a weights file.
         image_size: Height and width of the input, pixels, >= 32; `native_image_size(name)` where None.
+        fit: How pictures become square: squeezed, cropped or padded; see `tltool.data.decoding.Framing`.
 
     Raises:
-        TltoolError: if there is no such backbone or it does not take that size.
+        TltoolError: if there is no such backbone or fit, or it does not take that size.
         WeightsError: if the weights are missing, cannot be downloaded or do not fit.
     """
     _check_name(name)
     if image_size is not None and image_size < SMALLEST_IMAGE:
         raise TltoolError(f"Backbone {name}: image_size is {image_size}; it must be at least {SMALLEST_IMAGE} pixels.")
+    if fit not in FITS:
+        raise TltoolError(f"Backbone {name}: there is no fit '{fit}'; it must be one of {', '.join(FITS)}.")
+    return dataclasses.replace(_build(name, weights, image_size), fit=fit)
+
+
+def _build(name: str, weights: str | Path | None, image_size: int | None) -> "Backbone":
     if name in APPLICATIONS:
         return build_application(name, weights, image_size)
     if name == TINY_RANDOM:

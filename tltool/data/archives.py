@@ -1,70 +1,206 @@
 """Unpacks archives that come from strangers: nothing is written outside the target, and nothing without a bound."""
 
+import errno
 import hashlib
+import json
 import os
-import re
 import shutil
 import stat
 import tempfile
-import zipfile
-from pathlib import Path, PurePosixPath
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import MappingProxyType
+from typing import BinaryIO
 
 from tltool.data.listing import is_litter
+from tltool.data.members import CHUNK_BYTES, MAX_TOTAL_BYTES, Target, too_large
+from tltool.data.tars import unpack_tar
+from tltool.data.zips import unpack_zip
 from tltool.errors import DataError
+from tltool.progress import Report, silent
 
-MAX_MEMBERS = 200_000  # members; ImageNet-100 has 130,000, and a folder tree of more makes file systems crawl
-MAX_TOTAL_BYTES = 20 * 2**30  # bytes on disk once unpacked; more does not fit beside a user's other files
-RATIO_ABOVE_BYTES = 16 * 2**20  # bytes of one member; below it even a bomb is small
-MAX_RATIO = 200  # unpacked / packed; pictures reach 1.1, blank BMP pages about 100, bombs 1000
-CHUNK_BYTES = 2**20  # bytes read at once; a bound is overrun by one chunk at most
+CHECKING = "Checking the archive"
 NAME_DIGITS = 32  # hex digits of the SHA-256 in the folder's name: 128 bits, so that no two archives meet
+# A dot in front: neither is ever listed as part of a data set, nor can an archive bring one along.
+WORKING_PREFIX = ".unpacking-"
+RECEIPT = ".unpacked.json"
+ABANDONED_AFTER = 24 * 3600  # seconds; unpacking takes minutes, so whoever began this was killed
+NESTED_SHOWN = 3  # names in a message
 
-ENCRYPTED = 0x1  # general purpose flag, bit 0; APPNOTE.TXT 4.4.4
-UTF8_NAME = 0x800  # bit 11
+# Endings of names, and the kind of archive that each stands for.
+ARCHIVE_ENDINGS: Mapping[str, str] = MappingProxyType(
+    {
+        ".zip": "zip",
+        ".tar": "tar",
+        ".tar.gz": "gz",
+        ".tgz": "gz",
+        ".tar.bz2": "bz2",
+        ".tbz2": "bz2",
+        ".tar.xz": "xz",
+        ".txz": "xz",
+    }
+)
+# How files begin: where, with which bytes, and what they are. The first that fits counts.
+SIGNATURES = (
+    *((0, b"PK\3\4", "zip"), (0, b"PK\5\6", "zip"), (257, b"ustar", "tar")),
+    *((0, b"\x1f\x8b", "gz"), (0, b"BZh", "bz2"), (0, b"\xfd7zXZ\0", "xz")),
+    *((0, b"Rar!", "rar"), (0, b"7z\xbc\xaf\x27\x1c", "7z"), (0, b"\x28\xb5\x2f\xfd", "zst")),
+)
+SIGNATURE_BYTES = 512
+WEB_PAGES = (b"<!doctype html", b"<html")  # what a download is where a site asks for a login or a click first
 
 
-def unpack_zip(archive: Path, into: Path) -> Path:
-    """Unpacks a .zip once; later calls with the same bytes return the same folder.
+def is_archive(path: Path) -> bool:
+    """Whether the name is that of an archive which `unpack` takes."""
+    return path.name.lower().endswith(tuple(ARCHIVE_ENDINGS))
+
+
+def unpack(archive: Path, into: Path, report: Report = silent) -> Path:
+    """Unpacks a .zip, a .tar, or a .tar packed by gzip, bzip2 or xz; later calls with the same bytes reuse the folder.
+
+    Archives inside it are left packed.
 
     Args:
-        archive: The .zip; it is only read.
+        archive: The archive; it is only read.
         into: The folder that holds the unpacked ones, made if it is missing.
+        report: Told how many bytes are done.
 
     Returns:
-        `into / <first 32 hex digits of the archive's SHA-256>`. It appears complete or not at all. Files of the system
-        (dot files, `__MACOSX`, `Thumbs.db`) are left out.
+        `into / <first 32 hex digits of the archive's SHA-256>`. It appears complete or not at all, and is unpacked
+        again if files of it are gone. Files of the system (dot files, `__MACOSX`, `Thumbs.db`) are left out.
 
     Raises:
-        DataError: if it is not a whole .zip, if a member is encrypted, a link or has a name that leads elsewhere, or if
-            it unpacks to more than the bounds above; the message names the member and the rule.
+        DataError: if it is not a whole archive of the kind that its name says, holds nothing or nothing but archives,
+            if a member is encrypted, a link or has a name that leads elsewhere, or if it unpacks to more than the
+            bounds of `tltool.data.members`; the message names the member and the rule.
     """
     archive, into = Path(archive), Path(into)
-    try:
-        target = into / _digest(archive)
-        if target.is_dir():
-            return target
-        into.mkdir(parents=True, exist_ok=True)
-        # A sibling, so that the rename below stays on one file system and is atomic.
-        working = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=into))
-    except OSError as error:
-        raise DataError(f"{archive}: cannot be unpacked into {into} ({error.strerror or error}).") from None
-    try:
-        _unpack(archive, working)
-        _publish(working, target)
-    except DataError:
-        raise
-    except OSError as error:
-        raise DataError(
-            f"{archive}: cannot be unpacked into {into} ({error.strerror or error}). Is the disk full?"
-        ) from None
-    finally:
-        shutil.rmtree(working, ignore_errors=True)
+    with _opened(archive) as file:
+        kind = _kind(archive, file)
+        before = os.fstat(file.fileno())
+        if before.st_size > MAX_TOTAL_BYTES:  # known before gigabytes are read: pictures do not shrink when packed
+            raise too_large(archive)
+        try:
+            digest = _digest(file, before.st_size, report)
+            target = into / digest
+            if _is_complete(target):
+                return target
+            into.mkdir(parents=True, exist_ok=True)
+            _remove_abandoned(into)
+            # A sibling, so that the rename below stays on one file system and is atomic. Its name is the longer of the
+            # two: a path that fits here fits there.
+            working = Path(tempfile.mkdtemp(prefix=f"{WORKING_PREFIX}{digest}-", dir=into))
+        except OSError as error:
+            raise _failed(archive, into, error) from None
+        try:
+            _fill(working, archive, file, kind, before.st_size, report)
+            if _changed(before, os.fstat(file.fileno())):
+                raise DataError(f"{archive}: changed while it was read. Wait until it is whole, and try again.")
+            _publish(working, target)
+        except OSError as error:
+            raise _failed(archive, into, error) from None
+        finally:
+            shutil.rmtree(working, ignore_errors=True)
     return target
 
 
-def _digest(archive: Path) -> str:
-    with open(archive, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:NAME_DIGITS]
+def _opened(archive: Path) -> BinaryIO:
+    try:
+        mode = archive.stat().st_mode
+        if stat.S_ISREG(mode):  # opening a pipe would wait for a writer for ever
+            return archive.open("rb")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{archive}: cannot be read ({reason}). Check the path and its permissions.") from None
+    what = "a folder" if stat.S_ISDIR(mode) else "a special file"
+    raise DataError(f"{archive}: {what}, not an archive, though its name ends like that of one. Rename it.")
+
+
+def _kind(archive: Path, file: BinaryIO) -> str:
+    """What the archive's name says that it is.
+
+    Raises:
+        DataError: if its content says otherwise.
+    """
+    head = file.read(SIGNATURE_BYTES)
+    file.seek(0)
+    name = archive.name.lower()
+    kind = next((ARCHIVE_ENDINGS[ending] for ending in ARCHIVE_ENDINGS if name.endswith(ending)), None)
+    if kind is None:
+        raise DataError(f"{archive}: not an archive that can be unpacked. Give one of {', '.join(ARCHIVE_ENDINGS)}.")
+    if not head:
+        raise DataError(f"{archive}: the file is empty (0 bytes). Download or pack it again.")
+    if head.lstrip().lower().startswith(WEB_PAGES):
+        raise DataError(f"{archive}: a web page, not an archive. Open its address in a browser and download there.")
+    found = next((found for at, start, found in SIGNATURES if head.startswith(start, at)), None)
+    # A .zip may begin with a program that unpacks it, and the oldest .tar have no signature.
+    if found == kind or (found is None and kind in ("zip", "tar")):
+        return kind
+    if found is None:
+        raise DataError(f"{archive}: its content is not that of an archive. Download or pack it again.")
+    fitting = [ending for ending, of_kind in ARCHIVE_ENDINGS.items() if of_kind == found]
+    advice = f"Rename it to end in {fitting[0]}." if fitting else "Unpack it yourself and give the folder."
+    raise DataError(f"{archive}: by its content a {fitting[0] if fitting else '.' + found}. {advice}")
+
+
+def _digest(file: BinaryIO, size: int, report: Report) -> str:
+    digest = hashlib.sha256()
+    while chunk := file.read(CHUNK_BYTES):
+        digest.update(chunk)
+        report(CHECKING, file.tell(), size)
+    file.seek(0)
+    return digest.hexdigest()[:NAME_DIGITS]
+
+
+def _fill(working: Path, archive: Path, file: BinaryIO, kind: str, size: int, report: Report) -> None:
+    """Unpacks into an empty folder and leaves a receipt in it."""
+    target = Target(archive, working, report)
+    if kind == "zip":
+        unpack_zip(file, size, target)
+    else:
+        unpack_tar(file, size, "" if kind == "tar" else kind, target)
+    if not target.files:
+        raise DataError(f"{archive}: no files in this archive. Pack the folder again.")
+    if len(target.nested) == target.files:
+        names = ", ".join(target.nested[:NESTED_SHOWN])
+        what = "another archive" if target.files == 1 else f"{target.files} other archives"
+        raise DataError(
+            f"{archive}: holds nothing but {what} ({names}), and archives in archives are not unpacked. "
+            "Unpack it yourself and give what was inside."
+        )
+    (working / RECEIPT).write_text(json.dumps({"files": target.files, "bytes": target.bytes}), "utf-8")
+
+
+def _is_complete(folder: Path) -> bool:
+    """Whether the folder holds no less than was unpacked into it: cleaners of caches and power cuts take files away."""
+    try:
+        receipt = json.loads((folder / RECEIPT).read_bytes())
+        files, total = receipt["files"], receipt["bytes"]
+        pending = [folder]
+        while pending:
+            with os.scandir(pending.pop()) as entries:
+                for entry in entries:
+                    if is_litter(entry.name):
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(Path(entry.path))
+                    else:
+                        files, total = files - 1, total - entry.stat(follow_symlinks=False).st_size
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
+    return files <= 0 and total <= 0
+
+
+def _remove_abandoned(into: Path) -> None:
+    with os.scandir(into) as entries:
+        for entry in entries:
+            # Another process may remove it at the same moment. Of a link nothing is removed.
+            with suppress(FileNotFoundError):
+                age = time.time() - entry.stat(follow_symlinks=False).st_mtime
+                if entry.name.startswith(WORKING_PREFIX) and age > ABANDONED_AFTER:
+                    shutil.rmtree(entry.path, ignore_errors=True)
 
 
 def _publish(working: Path, target: Path) -> None:
@@ -72,101 +208,24 @@ def _publish(working: Path, target: Path) -> None:
         os.rename(working, target)
     except OSError:
         # Another process may have been faster; what it published has the same content.
-        if not target.is_dir():
-            raise
-
-
-def _unpack(archive: Path, working: Path) -> None:
-    try:
-        with zipfile.ZipFile(archive) as opened:
-            members = opened.infolist()
-            if len(members) > MAX_MEMBERS:
-                raise DataError(f"{archive}: {len(members):,} members; at most {MAX_MEMBERS:,} are unpacked.")
-            # All names first: a bad one late in the archive is found before gigabytes are written.
-            plan = [(info, _checked_path(archive, info)) for info in members]
-            written = 0
-            for info, path in plan:
-                if not any(is_litter(name) for name in path.parts):
-                    written += _write(archive, opened, info, working / path, MAX_TOTAL_BYTES - written)
-    except (DataError, OSError):
-        raise
-    except zipfile.BadZipFile as error:
-        raise DataError(f"{archive}: not a whole .zip ({error}). Download or pack it again.") from None
-    except Exception as error:
-        # zipfile answers damage with struct.error, zlib.error, EOFError, NotImplementedError and others.
-        raise DataError(f"{archive}: damaged .zip ({error or type(error).__name__}). Pack it again.") from None
-
-
-def _checked_path(archive: Path, info: zipfile.ZipInfo) -> PurePosixPath:
-    """The member's relative path.
-
-    Raises:
-        DataError: naming the member and the rule that it breaks.
-    """
-    name = _name(info)
-    path = PurePosixPath(name)
-    kind = stat.S_IFMT(info.external_attr >> 16)
-    rules = {
-        "an absolute path": path.is_absolute(),
-        "a drive letter": re.match(r"[A-Za-z]:", name),
-        "a backslash": "\\" in name,
-        "a zero byte": "\0" in name,
-        "'..'": ".." in path.parts,
-    }
-    for rule, broken in rules.items():
-        if broken:
-            raise DataError(
-                f"{archive}: member {name!r} has {rule} in its name. Pack the folder again with plain names."
-            )
-    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        what = "a symbolic link" if kind == stat.S_IFLNK else "a special file"
-        raise DataError(f"{archive}: member {name!r} is {what}. Pack the files themselves.")
-    if info.flag_bits & ENCRYPTED:
-        raise DataError(f"{archive}: member {name!r} is encrypted. Pack the folder again without a password.")
-    return path
-
-
-def _name(info: zipfile.ZipInfo) -> str:
-    """The name as it was packed: `info.filename` is cut at a zero byte, and on Windows its backslashes are gone."""
-    name = info.orig_filename
-    if not info.flag_bits & UTF8_NAME:
-        # macOS writes UTF-8 without saying so; read as code page 437, every name beyond ASCII would be garbled.
+        if _is_complete(target):
+            return
+        aside = Path(tempfile.mkdtemp(prefix=WORKING_PREFIX, dir=target.parent))
         try:
-            return name.encode("cp437").decode("utf-8")
-        except UnicodeError:
-            return name
-    return name
+            with suppress(FileNotFoundError):
+                os.rename(target, aside / "damaged")
+            os.rename(working, target)
+        except OSError:
+            if not _is_complete(target):
+                raise
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
 
 
-def _write(archive: Path, opened: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path, allowance: int) -> int:
-    """Writes one member and returns the bytes written, which are counted: a header may lie about its size."""
-    name = _name(info)
-    written = 0
-    try:
-        if name.endswith("/"):
-            target.mkdir(parents=True, exist_ok=True)
-            return 0
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # "x": a second member of the same name must not replace the first.
-        with opened.open(info) as source, open(target, "xb") as file:
-            while chunk := source.read(CHUNK_BYTES):
-                written += len(chunk)
-                if written > allowance:
-                    raise DataError(
-                        f"{archive}: member {name!r}: more than {MAX_TOTAL_BYTES:,} bytes in all once unpacked."
-                    )
-                if written > RATIO_ABOVE_BYTES and written > MAX_RATIO * info.compress_size:
-                    raise DataError(
-                        f"{archive}: member {name!r} unpacks to more than {MAX_RATIO} times its packed size; "
-                        "pictures do not. Remove it, or unpack the archive yourself and give the folder."
-                    )
-                file.write(chunk)
-    except (FileExistsError, NotADirectoryError, IsADirectoryError):
-        raise DataError(f"{archive}: member {name!r} is there twice. Pack the folder again.") from None
-    except zipfile.BadZipFile as error:
-        raise DataError(f"{archive}: member {name!r} is damaged ({error}). Download or pack it again.") from None
-    if written != info.file_size:
-        raise DataError(
-            f"{archive}: member {name!r} is cut short ({written:,} of {info.file_size:,} bytes). Pack it again."
-        )
-    return written
+def _changed(before: os.stat_result, after: os.stat_result) -> bool:
+    return (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns)
+
+
+def _failed(archive: Path, into: Path, error: OSError) -> DataError:
+    what = f"{archive}: cannot be unpacked into {into} ({error.strerror or error})."
+    return DataError(f"{what} Is the disk full?" if error.errno in (errno.ENOSPC, errno.EDQUOT) else what)

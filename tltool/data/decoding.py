@@ -1,21 +1,24 @@
 """From a picture file to RGB pixels, whatever the file's colour model."""
 
-import io
+import os
+import stat
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Literal, get_args
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image
 
-from tltool.data.formats import FORMATS
-from tltool.data.quiet import quiet_pillow
-from tltool.errors import DataError
+from tltool.data.opening import opened
+from tltool.errors import PictureError
 
 # JPEG can be decoded at 1/2, 1/4 or 1/8 for a fraction of the work. Three times the wanted size is left for the
 # resampling filter, so that the result stays within a few grey levels of full decoding; less shows as aliasing.
 REDUCING_GAP = 3
 SIXTEEN_BIT = 257  # 65535 / 255
+MAX_FILE_BYTES = 2**30  # the largest picture that is decoded, without compression and with 8 bytes a pixel
 BACKGROUND = (255, 255, 255)  # transparent pixels hold arbitrary colours; cut-outs are drawn for white pages
 
 # EXIF orientation -> what turns the stored rows upright; 1 is upright already. Exif 2.3, tag 0x0112.
@@ -30,6 +33,34 @@ UPRIGHT: Mapping[int, Image.Transpose] = MappingProxyType(
         8: Image.Transpose.ROTATE_90,
     }
 )
+
+
+Fit = Literal["squish", "crop", "pad"]
+FITS: tuple[Fit, ...] = get_args(Fit)
+# Grey level around a padded picture: what EfficientNet-Lite takes for 0, as its convolutions pad; the mean of
+# ImageNet's pictures is near it. Saved models hold it as well.
+PADDING = 127
+
+
+@dataclass(frozen=True)
+class Framing:
+    """How a picture becomes the square that a network takes.
+
+    Attributes:
+        size: Height and width of the square, pixels, >= 1.
+        fit: "squish" squeezes the whole picture into it; "crop" takes the largest square from the middle, so that the
+            ends of the longer side are lost; "pad" puts the whole picture between two grey bars.
+
+    Raises:
+        ValueError: if the size is below 1 or there is no such fit.
+    """
+
+    size: int
+    fit: Fit = "squish"
+
+    def __post_init__(self) -> None:
+        if self.size < 1 or self.fit not in FITS:
+            raise ValueError(f"Framing: size is {self.size}, fit '{self.fit}'; they must be at least 1 and of {FITS}.")
 
 
 def decode(source: Path | bytes, size: int | None = None) -> np.ndarray:
@@ -47,66 +78,89 @@ def decode(source: Path | bytes, size: int | None = None) -> np.ndarray:
         Pixels, shape (height, width, 3), uint8.
 
     Raises:
-        DataError: if it is not a picture or is damaged; the message is a reason without the file's name.
+        PictureError: if it is not a picture, is damaged, or would take too much memory or time; the message is a reason
+            without the file's name.
     """
     if not isinstance(source, bytes):
         source = read_bytes(source)
-    if not source:
-        raise DataError("the file is empty (0 bytes)")
-    try:
-        with quiet_pillow():
-            return _decode(source, size)
-    except UnidentifiedImageError:
-        raise DataError("not a picture that can be read") from None
-    except Image.DecompressionBombError:
-        raise DataError(f"too many pixels (more than {2 * Image.MAX_IMAGE_PIXELS:,})") from None
-    except Exception as error:
-        # Pillow's decoders answer damage with whatever their parser stumbles over: OSError, SyntaxError, struct.error,
-        # OverflowError, zlib.error and more. One that is not listed would end a whole run for one bad file.
-        reason = str(error).strip().splitlines()
-        raise DataError(f"damaged picture ({reason[0] if reason else type(error).__name__})") from None
+    with opened(source) as image:
+        return pixels_of(image, size)
 
 
-def prepare(pixels: np.ndarray, size: int) -> np.ndarray:
-    """Resizes a picture to what a backbone takes, as the exported model does it inside its graph.
+def pixels_of(image: Image.Image, size: int | None = None) -> np.ndarray:
+    """The pixels of a picture that has been opened and not decoded yet, as `decode` gives them."""
+    if size is not None:
+        image.draft(None, (size * REDUCING_GAP, size * REDUCING_GAP))
+    image.load()
+    return np.asarray(_to_rgb(_upright(image)))
 
-    Pictures are squeezed to a square: the whole picture stays in view, and a frame that is mostly subject loses nothing
-    at its edges. Bicubic with antialiasing, in float32: rounding here would part from the graph by up to 5 grey levels.
+
+def prepare(pixels: np.ndarray, framing: Framing) -> np.ndarray:
+    """Makes of a picture the square that a backbone takes, as the exported model does it inside its graph.
+
+    Bicubic with antialiasing in float32, rounded once, at the end: Pillow's own resizing of bytes rounds between its
+    two passes as well, and parts from the graph by up to 5 grey levels.
 
     Args:
         pixels: Shape (height, width, 3), uint8.
-        size: Height and width of the result, pixels.
+        framing: What becomes of the picture's own proportions, and the size of the square.
 
     Returns:
-        Shape (size, size, 3), float32 in [0, 255].
+        Shape (size, size, 3), uint8; `pixels` itself where there is nothing to do.
     """
-    if pixels.shape[:2] == (size, size):
-        return pixels.astype(np.float32)
-    planes = [
-        Image.fromarray(plane.astype(np.float32)).resize((size, size), Image.Resampling.BICUBIC)
-        for plane in np.moveaxis(pixels, 2, 0)
-    ]
-    return np.clip(np.stack([np.asarray(plane) for plane in planes], axis=-1), 0.0, 255.0)
+    if framing.fit == "crop":
+        pixels = _centre_square(pixels)
+    size = framing.size
+    height, width, _ = pixels.shape
+    if (height, width) == (size, size):
+        return pixels
+    # Both edges get the same, as in the graph: of an odd difference one row or column is left to resizing.
+    margin = abs(height - width) // 2 if framing.fit == "pad" else 0
+    across = ((margin, margin), (0, 0)) if width > height else ((0, 0), (margin, margin))
+    prepared = np.empty((size, size, 3), np.uint8)
+    for channel in range(3):
+        plane = pixels[..., channel].astype(np.float32)
+        if margin:
+            # The long side first: padded before it, a panorama would take the square of its length in memory.
+            plane = _resize(plane, size, height) if width > height else _resize(plane, width, size)
+            plane = np.pad(plane, across, constant_values=PADDING)
+        plane = _resize(plane, size, size)
+        np.rint(plane, out=plane)
+        prepared[..., channel] = np.clip(plane, 0.0, 255.0, out=plane)
+    return prepared
 
 
 def read_bytes(path: Path) -> bytes:
     """The file's content.
 
     Raises:
-        DataError: if it cannot be read; the message is a reason without the file's name.
+        PictureError: if it cannot be read, or is larger than any picture; the message is a reason without the file's
+            name.
     """
     try:
+        status = os.stat(path)
+        # A pipe would wait for a writer for ever, and some devices never end.
+        if not stat.S_ISREG(status.st_mode):
+            what = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+            raise PictureError(f"cannot be read ({what})", "unreadable")
+        if status.st_size > MAX_FILE_BYTES:
+            raise PictureError(f"a file of {status.st_size:,} bytes; at most {MAX_FILE_BYTES:,} are read", "too-large")
         return Path(path).read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot be read ({error.strerror})") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise PictureError(f"cannot be read ({reason})", "unreadable") from None
 
 
-def _decode(data: bytes, size: int | None) -> np.ndarray:
-    with Image.open(io.BytesIO(data), formats=list(FORMATS)) as image:
-        if size is not None:
-            image.draft(None, (size * REDUCING_GAP, size * REDUCING_GAP))
-        image.load()
-        return np.asarray(_to_rgb(_upright(image)))
+def _centre_square(pixels: np.ndarray) -> np.ndarray:
+    height, width, _ = pixels.shape
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return pixels[top : top + side, left : left + side]
+
+
+def _resize(plane: np.ndarray, width: int, height: int) -> np.ndarray:
+    """One channel, shape (height, width), float32, on its own memory."""
+    return np.array(Image.fromarray(plane).resize((width, height), Image.Resampling.BICUBIC))
 
 
 def _upright(image: Image.Image) -> Image.Image:

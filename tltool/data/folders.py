@@ -1,25 +1,42 @@
-"""From a folder to a data set: class folders, or train, valid and test parts that hold class folders."""
+"""From a folder to a data set: class folders, parts that hold class folders, or pictures beside a manifest."""
 
 import os
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from tltool.data.dataset import Dataset, Problem, build
-from tltool.data.layout import PART_NAMES, find_parts, see_through
-from tltool.data.listing import list_class, list_folder
+from tltool.data.layout import (
+    PART_NAMES,
+    check_parts,
+    find_parts,
+    find_tables,
+    has_classes,
+    notes_on_case,
+    see_through,
+)
+from tltool.data.listing import list_class, list_folder, shortened
+from tltool.data.manifests import read_manifest
 from tltool.errors import DataError
 
-NAMES_SHOWN = 10  # of a list in a message: enough to see the pattern, short enough for one line
 
-
-def read_folder(folder: Path, source: str, seed: int, notes: Iterable[str] = (), *, trainable: bool = True) -> Dataset:
+def read_folder(
+    folder: Path,
+    source: str,
+    seed: int,
+    notes: Iterable[str] = (),
+    *,
+    trainable: bool = True,
+    columns: Mapping[str, str] | None = None,
+) -> Dataset:
     """Indexes a folder of pictures; opens none of them.
 
     The folder holds class folders, or parts (train or training; valid, val or validation; test or testing; any letter
     case) that hold class folders. Folders that only wrap another one are seen through. Pictures may lie in folders
     inside a class folder. Names that start with a dot, `__MACOSX`, `Thumbs.db` and `desktop.ini` are ignored.
+    Where folders name no classes and one manifest (.csv, .tsv, .parquet) stands beside the pictures, it is read.
 
     Args:
         folder: Where the pictures are; it is only read.
@@ -27,6 +44,7 @@ def read_folder(folder: Path, source: str, seed: int, notes: Iterable[str] = (),
         seed: Of the split.
         notes: What was decided before, in words; the data set's notes begin with it.
         trainable: Whether it must be fit to train on. If not, it needs no train part, and a class may have no picture.
+        columns: For the manifest, as in `read_manifest`.
 
     Returns:
         A checked data set with an absolute `root`; files that look damaged or are no pictures are its `problems`.
@@ -40,10 +58,22 @@ def read_folder(folder: Path, source: str, seed: int, notes: Iterable[str] = (),
     if not folder.is_dir():
         raise DataError(f"{source}: a file, not a folder. Give a folder of class folders, or a .zip of one.")
     root = see_through(folder, stop_at=PART_NAMES)
-    parts, ignored = find_parts(root, source, trainable=trainable)
     notes = list(notes)
+    tables = find_tables(folder, root)
+    if tables and not has_classes(root):
+        table = _only(tables, folder, source)
+        notes.append(f"No class folders, so {table.name} says which picture has which label.")
+        # Its paths must stay inside: the folder may have come with the manifest from a stranger.
+        return read_manifest(table, source, seed, notes, trainable=trainable, columns=columns, confined=True)
+    if tables:
+        names = shortened(table.name for table in tables)
+        notes.append(f"Class folders give the labels; not read: {names}. To read a table, give its own path.")
+    if columns:
+        why = "class folders give the labels" if tables else "there is no table beside the pictures"
+        raise DataError(f"{source}: columns are named, but {why}. Give the path of the table, or name no columns.")
+    parts, ignored = find_parts(root, source, trainable=trainable)
     if ignored:
-        notes.append(f"Folders beside the parts are ignored: {_names(ignored)}.")
+        notes.append(f"Folders beside the parts are ignored: {shortened(ignored)}.")
     if set(parts) - {"train"}:
         found = _read_parts(root, parts, source, notes, trainable)
     else:
@@ -51,11 +81,19 @@ def read_folder(folder: Path, source: str, seed: int, notes: Iterable[str] = (),
         folder = see_through(root / parts["train"]) if parts else root
         found = _read_classes(folder, root, None, source, trainable)
     if found.empty and not trainable:
-        notes.append(f"No pictures in these class folders: {_names(found.empty)}.")
+        notes.append(f"No pictures in these class folders: {shortened(found.empty)}.")
     loose = found.loose + (len(list_folder(root, root).pictures) if parts else 0)
     if loose:
         notes.append(f"Pictures beside the class folders are ignored, for they have no class: {loose}.")
+    notes += notes_on_case(label for _, label, _ in found.rows)
     return build(source, root, found.rows, seed, found.problems, notes, trainable=trainable)
+
+
+def _only(tables: Sequence[Path], folder: Path, source: str) -> Path:
+    if len(tables) > 1:
+        names = shortened(table.relative_to(folder).as_posix() for table in tables)
+        raise DataError(f"{source}: no class folders, and several tables: {names}. Give the path of the one to read.")
+    return tables[0]
 
 
 class _Found(NamedTuple):
@@ -78,17 +116,7 @@ def _read_parts(root: Path, parts: dict[str, str], source: str, notes: list[str]
         loose += found.loose
         empty += found.empty
         classes[part] = {name for _, name, _ in found.rows}
-    known = classes["train"] if trainable else set().union(*classes.values())
-    unknown = {part: sorted(names - known) for part, names in classes.items() if names - known}
-    if unknown:
-        listed = "; ".join(f"{part}: {_names(names)}" for part, names in unknown.items())
-        raise DataError(
-            f"{source}: classes that the train part does not have: {listed}. "
-            "Add pictures of them to the train part, or take them out; names must match to the letter."
-        )
-    for part, names in classes.items():
-        if known - names:
-            notes.append(f"The {part} part has no pictures of {_names(sorted(known - names))}.")
+    notes += check_parts(source, classes, trainable=trainable)
     return _Found(rows, problems, loose, empty)
 
 
@@ -110,15 +138,11 @@ def _read_classes(folder: Path, root: Path, part: str | None, source: str, train
         if not pictures:
             empty.append(f"{name} (files left out: {len(faults)}, the first: {faults[0]})" if faults else name)
     if empty and trainable and part not in ("valid", "test"):
-        raise DataError(f"{where}: no pictures in these class folders: {_names(empty)}. Add pictures or remove them.")
+        raise DataError(
+            f"{where}: no pictures in these class folders: {shortened(empty)}. Add pictures or remove them."
+        )
     return _Found(rows, problems, len(listing.pictures), empty)
 
 
 def _below(folder: Path, root: Path, problem: Problem) -> Problem:
-    return Problem((folder.relative_to(root) / problem.path).as_posix(), problem.reason)
-
-
-def _names(names: Iterable[str]) -> str:
-    names = list(names)
-    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-    return ", ".join(names[:NAMES_SHOWN]) + more
+    return replace(problem, path=(folder.relative_to(root) / problem.path).as_posix())

@@ -29,6 +29,10 @@ UNREADABLE_SUFFIXES = frozenset(
         *(".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"),  # cameras
     )
 )
+# Not unpacked where they lie among pictures: an archive in an archive may be a bomb, and whose class would it be?
+ARCHIVE_SUFFIXES = frozenset(
+    (".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".7z", ".rar", ".zst", ".lz4"),
+)
 
 
 def fault_of_name(suffix: str) -> str | None:
@@ -38,6 +42,8 @@ def fault_of_name(suffix: str) -> str | None:
         return None
     if suffix in UNREADABLE_SUFFIXES:
         return f"a kind of picture that cannot be read ({suffix}): save it as JPEG or PNG"
+    if suffix in ARCHIVE_SUFFIXES:
+        return f"an archive among the pictures is not unpacked ({suffix}): unpack it yourself"
     return (
         f"not a picture: its name ends in {suffix}" if suffix else "not a picture: its name has no ending such as .jpg"
     )

@@ -2,11 +2,11 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from tltool.data.listing import list_folder
+from tltool.data.listing import holds_picture, list_folder, shortened
 from tltool.errors import DataError
 
 # Lower-case folder names and the part that each stands for.
@@ -95,3 +95,76 @@ def _are_classes(root: Path, named: Mapping[str, list[str]], others: list[str], 
                 "Give each part a folder of its own: train, valid, test."
             )
     return True
+
+
+def find_tables(folder: Path, root: Path) -> list[Path]:
+    """Files that may be manifests, in the first of these places that has some.
+
+    They are `root`, the folders around it up to `folder`, and the only folder in `root`: one with pictures in it is
+    not seen through, for it may be a class.
+
+    Raises:
+        DataError: if a folder cannot be listed.
+    """
+    around = [place for place in (root, *root.parents) if place.is_relative_to(folder)]
+    inside = [root / name for name in list_folder(root, root).folders]
+    for place in around + (inside if len(inside) == 1 else []):
+        tables = [place / name for name in list_folder(place, place).tables]
+        if tables:
+            return tables
+    return []
+
+
+def has_classes(root: Path) -> bool:
+    """Whether folders name the classes: two at least hold pictures, in `root` or in its parts.
+
+    A single one, such as "images", says nothing about its pictures; nor do parts with nothing but pictures in them.
+
+    Raises:
+        DataError: if a folder cannot be listed.
+    """
+    classes = set()
+    for name in list_folder(root, root).folders:
+        if name.lower() not in PART_NAMES:
+            classes |= {name} if holds_picture(root / name) else set()
+            continue
+        part = see_through(root / name)
+        classes |= {below for below in list_folder(part, root).folders if holds_picture(part / below)}
+    return len(classes) > 1
+
+
+def check_parts(source: str, classes: Mapping[str, Collection[str]], *, trainable: bool) -> list[str]:
+    """Notes on parts that lack a class which others have.
+
+    Args:
+        source: What the user gave; messages start with it.
+        classes: Names of the classes with pictures, for each part that there is.
+        trainable: Whether the set is to be trained on; if not, there need be no train part.
+
+    Raises:
+        DataError: if the set is to be trained on and a class is not in the train part.
+    """
+    known = set(classes["train"] if trainable else set().union(*classes.values()))
+    unknown = {part: sorted(set(names) - known) for part, names in classes.items() if set(names) - known}
+    if unknown:
+        listed = "; ".join(f"{part}: {shortened(names)}" for part, names in unknown.items())
+        raise DataError(
+            f"{source}: classes that the train part does not have: {listed}. "
+            "Add pictures of them to the train part, or take them out; names must match to the letter."
+        )
+    return [
+        f"The {part} part has no pictures of {shortened(sorted(known - set(names)))}."
+        for part, names in classes.items()
+        if known - set(names)
+    ]
+
+
+def notes_on_case(names: Iterable[str]) -> list[str]:
+    """A note if class names differ only in letter case, which is mostly a slip; else none."""
+    alike = defaultdict(list)
+    for name in sorted(set(names)):
+        alike[name.casefold()].append(name)
+    found = [" and ".join(same) for same in alike.values() if len(same) > 1]
+    if not found:
+        return []
+    return [f"Names that differ only in letter case are different classes: {shortened(found)}. Is that meant?"]

@@ -2,15 +2,19 @@
 
 import os
 import stat
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from tltool.data.dataset import Problem
-from tltool.data.formats import fault_of_name
+from tltool.data.formats import UNREADABLE_SUFFIXES, fault_of_name
 from tltool.errors import DataError
 
 # What systems leave in folders of pictures, besides names that start with a dot.
 LITTER = frozenset(("__macosx", "thumbs.db", "desktop.ini"))
+NAMES_SHOWN = 10  # of a list in a message: enough to see the pattern, short enough for one line
+TABLE_SUFFIXES = frozenset((".csv", ".tsv", ".parquet"))  # of files that may list pictures: manifests
 
 
 @dataclass(frozen=True)
@@ -22,17 +26,31 @@ class Listing:
         pictures: Names of files that look like pictures.
         bad_folders: Folders that are left out; `path` is the bare name.
         bad_files: Files that are left out; `path` is the bare name.
+        tables: Names of files that may be manifests, which are among the `bad_files` too.
     """
 
     folders: tuple[str, ...]
     pictures: tuple[str, ...]
     bad_folders: tuple[Problem, ...]
     bad_files: tuple[Problem, ...]
+    tables: tuple[str, ...]
 
 
 def is_litter(name: str) -> bool:
     """Whether this file or folder name belongs to the system, not to the data set."""
     return name.startswith(".") or name.lower() in LITTER
+
+
+def is_table(name: str) -> bool:
+    """Whether a file of this name may be a manifest: CSV, TSV or Parquet."""
+    return os.path.splitext(name)[1].lower() in TABLE_SUFFIXES
+
+
+def shortened(names: Iterable[str]) -> str:
+    """Names in a sentence: the first few, and how many more there are."""
+    names = list(names)
+    more = f" and {len(names) - NAMES_SHOWN:,} more" if len(names) > NAMES_SHOWN else ""
+    return ", ".join(names[:NAMES_SHOWN]) + more
 
 
 def list_folder(folder: Path, root: Path) -> Listing:
@@ -46,17 +64,19 @@ def list_folder(folder: Path, root: Path) -> Listing:
             entries = sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
         raise DataError(f"{folder}: the folder cannot be read ({error.strerror}). Change its permissions.") from None
-    folders, pictures, bad_folders, bad_files = [], [], [], []
+    folders, pictures, bad_folders, bad_files, tables = [], [], [], [], []
     for entry in entries:
         if is_litter(entry.name):
             continue
-        kind, fault = _examine(entry, root)
+        is_folder, fault = _examine(entry, root)
         if fault:
             shown = entry.name.encode(errors="backslashreplace").decode()
-            (bad_folders if kind == "folder" else bad_files).append(Problem(shown, fault))
+            (bad_folders if is_folder else bad_files).append(Problem(shown, fault.reason, fault.kind))
         else:
-            (folders if kind == "folder" else pictures).append(entry.name)
-    return Listing(tuple(folders), tuple(pictures), tuple(bad_folders), tuple(bad_files))
+            (folders if is_folder else pictures).append(entry.name)
+        if not is_folder and is_table(entry.name) and fault and fault.kind == "not-a-picture":
+            tables.append(entry.name)
+    return Listing(tuple(folders), tuple(pictures), tuple(bad_folders), tuple(bad_files), tuple(tables))
 
 
 def list_class(folder: Path, root: Path) -> tuple[list[str], list[Problem]]:
@@ -80,37 +100,72 @@ def list_class(folder: Path, root: Path) -> tuple[list[str], list[Problem]]:
         listing = list_folder(current, root)
         prefix = current.relative_to(root).as_posix()
         pictures += [f"{prefix}/{name}" for name in listing.pictures]
-        problems += [Problem(f"{prefix}/{bad.path}", bad.reason) for bad in listing.bad_folders + listing.bad_files]
+        problems += [replace(bad, path=f"{prefix}/{bad.path}") for bad in listing.bad_folders + listing.bad_files]
         pending += [current / name for name in reversed(listing.folders)]
     return pictures, problems
 
 
-def _examine(entry: os.DirEntry[str], root: Path) -> tuple[str, str | None]:
-    """Whether the entry is a "folder" or a "file", and why it is left out (None if it is not)."""
+def holds_picture(folder: Path) -> bool:
+    """Whether a picture lies in `folder` or in a folder in it; the walk ends at the first.
+
+    Raises:
+        DataError: if a folder cannot be listed.
+    """
+    pending, seen = [folder], set()
+    while pending:
+        current = pending.pop()
+        real = os.path.realpath(current)
+        if real in seen:
+            continue
+        seen.add(real)
+        listing = list_folder(current, folder)
+        if listing.pictures:
+            return True
+        pending += [current / name for name in listing.folders]
+    return False
+
+
+class Fault(NamedTuple):
+    """Why a file or folder is left out."""
+
+    reason: str  # in words
+    kind: str = "unreadable"  # as in `Problem`
+
+
+def fault_of_file(name: str, status: os.stat_result) -> Fault | None:
+    """Why a file with this name and status is not read; None if it is."""
+    suffix = os.path.splitext(name)[1]
+    reason = fault_of_name(suffix)
+    if reason:
+        return Fault(reason, "unreadable" if suffix.lower() in UNREADABLE_SUFFIXES else "not-a-picture")
+    if not stat.S_ISREG(status.st_mode):
+        return Fault("not a regular file")  # opening a pipe would wait for a writer for ever
+    if status.st_size == 0:
+        return Fault("the file is empty (0 bytes)", "empty")
+    return None
+
+
+def _examine(entry: os.DirEntry[str], root: Path) -> tuple[bool, Fault | None]:
+    """Whether the entry is a folder, and why it is left out (None if it is not)."""
     try:
         status = entry.stat()
     except FileNotFoundError:
-        return "file", "a link to something that does not exist"
+        return False, Fault("a link to something that does not exist", "missing-file")
     except OSError as error:
-        return "file", f"cannot be read ({error.strerror})"
-    kind = "folder" if stat.S_ISDIR(status.st_mode) else "file"
+        return False, Fault(f"cannot be read ({error.strerror})")
+    is_folder = stat.S_ISDIR(status.st_mode)
     try:
         entry.name.encode()
     except UnicodeEncodeError:
-        return kind, "its name is not valid UTF-8: rename it"
-    if kind == "folder":
-        return kind, _fault_of_link(entry, root) if entry.is_symlink() else None
-    fault = fault_of_name(os.path.splitext(entry.name)[1])
-    if fault is None and not stat.S_ISREG(status.st_mode):
-        fault = "not a regular file"  # opening a pipe would wait for a writer for ever
-    if fault is None and status.st_size == 0:
-        fault = "the file is empty (0 bytes)"
-    return kind, fault
+        return is_folder, Fault("its name is not valid UTF-8: rename it")
+    if is_folder:
+        return True, _fault_of_link(entry, root) if entry.is_symlink() else None
+    return False, fault_of_file(entry.name, status)
 
 
-def _fault_of_link(entry: os.DirEntry[str], root: Path) -> str | None:
+def _fault_of_link(entry: os.DirEntry[str], root: Path) -> Fault | None:
     """Links lead to folders kept elsewhere; one that leads back would count pictures twice, or walk in a circle."""
     target, top = Path(os.path.realpath(entry.path)), Path(os.path.realpath(root))
     if target.is_relative_to(top) or top.is_relative_to(target):
-        return "a link back into the same data set: it would count pictures twice"
+        return Fault("a link back into the same data set: it would count pictures twice")
     return None

@@ -1,15 +1,29 @@
 """Keeps Pillow's warnings away from people who can do nothing about them, in any number of threads."""
 
+import ctypes
 import logging
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from PIL import Image
 
 # Pillow logs damage as errors; without a handler Python prints each to stderr, beside the problem that names the file.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
+
+
+def _silence_libtiff() -> None:
+    """Keeps libtiff from printing a line for each damaged strip of a file, beside the problem that names the file."""
+    # Pillow leaves libtiff's own handlers in place, and they belong to the process. Where it is linked into Pillow in
+    # another way, as on Windows, the functions are not found, and the lines are all that is wrong.
+    with suppress(OSError, AttributeError):
+        libtiff = ctypes.CDLL(Image.core.__file__)
+        libtiff.TIFFSetErrorHandler(None)
+        libtiff.TIFFSetWarningHandler(None)
+
+
+_silence_libtiff()
 
 _lock = threading.Lock()
 _inside = 0

@@ -9,7 +9,7 @@ import numpy as np
 
 from tltool.data.batches import read_batches
 from tltool.data.dataset import Problem
-from tltool.heads.network import prepared_model
+from tltool.heads.network import framing_of, prepared_model, squaring
 from tltool.progress import Report, silent
 
 BATCH = 16
@@ -31,22 +31,26 @@ class Probabilities:
     problems: tuple[Problem, ...]
 
 
-def classify(model: keras.Model, paths: Sequence[Path], report: Report = silent) -> Probabilities:
+def classify(
+    model: keras.Model, paths: Sequence[Path], report: Report = silent, keys: Sequence[str | None] | None = None
+) -> Probabilities:
     """Probabilities for picture files, with memory that does not grow with their number.
 
     Args:
         model: A picture model, as a run or an export holds it.
         paths: Files; the unreadable ones are told of, not raised.
         report: Told how many files are done.
+        keys: Content keys of the files, where their pixels may come from the cache. Without, the model itself makes
+            squares of the pictures, so that the answers are those of the exported file.
     """
     network = prepared_model(model)
-    size = network.input.shape[1]
+    square = squaring(model) if keys is None else None
     values, indices, problems = [], [], []
-    for done, batch in enumerate(read_batches(paths, size, BATCH)):
+    for done, batch in enumerate(read_batches(paths, framing_of(model), BATCH, keys=keys, square=square)):
         if len(batch.indices):
             values.append(network.predict_on_batch(batch.pixels))
             indices.append(batch.indices)
-        problems += [Problem(str(paths[position]), reason) for position, reason in batch.problems]
+        problems += [Problem(str(paths[position]), str(fault), fault.kind) for position, fault in batch.problems]
         report(TASK, min(len(paths), (done + 1) * BATCH), len(paths))
     classes = model.output.shape[-1]
     return Probabilities(

@@ -16,6 +16,20 @@ LABELS_FILE = "labels.json"
 
 
 @dataclass(frozen=True)
+class Labels:
+    """What a model's outputs mean.
+
+    Attributes:
+        class_names: In the order of the outputs.
+        threshold: Of a multi-label model: the probability from which a class counts as present. None where each picture
+            has exactly one class.
+    """
+
+    class_names: tuple[str, ...]
+    threshold: float | None = None
+
+
+@dataclass(frozen=True)
 class Bundle:
     """Where an export lies.
 
@@ -45,7 +59,7 @@ def check_formats(formats: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(formats))
 
 
-def write_bundle(model_file: Path, class_names: Sequence[str], folder: Path, formats: Sequence[str]) -> Bundle:
+def write_bundle(model_file: Path, labels: Labels, folder: Path, formats: Sequence[str]) -> Bundle:
     """Writes a bundle from a run's picture model.
 
     The `.keras` file takes uint8 RGB pictures of any size and gives probabilities; resizing and preprocessing are
@@ -63,7 +77,7 @@ def write_bundle(model_file: Path, class_names: Sequence[str], folder: Path, for
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(folder / MODEL_FILE) as temporary:
             shutil.copyfile(model_file, temporary)
-        write_labels(folder / LABELS_FILE, class_names)
+        write_labels(folder / LABELS_FILE, labels)
     except OSError as error:
         raise ExportError(f"{folder}: cannot be written ({error.strerror}). Give another --out.") from None
     return Bundle(folder, formats)
@@ -81,12 +95,13 @@ def export_run(run: RunFolder, out: Path, formats: Sequence[str]) -> Bundle:
     return write_bundle(run.model, read_labels(run.labels), out, formats)
 
 
-def write_labels(path: Path, class_names: Sequence[str]) -> None:
-    """Writes class names in the order of the model's outputs."""
-    write_json(path, list(class_names))
+def write_labels(path: Path, labels: Labels) -> None:
+    """Writes a list of class names; of a multi-label model an object with "classes" and "threshold"."""
+    names = list(labels.class_names)
+    write_json(path, names if labels.threshold is None else {"classes": names, "threshold": labels.threshold})
 
 
-def read_labels(path: Path) -> tuple[str, ...]:
+def read_labels(path: Path) -> Labels:
     """Reads them back.
 
     Raises:
@@ -96,6 +111,11 @@ def read_labels(path: Path) -> tuple[str, ...]:
         names = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise ExportError(f"{path}: the class names cannot be read ({error}). Keep it beside the model.") from None
+    threshold = None
+    if isinstance(names, dict):
+        names, threshold = names.get("classes"), names.get("threshold")
+        if not isinstance(threshold, float) or not 0 < threshold < 1:
+            raise ExportError(f"{path}: `threshold` = {threshold!r}, not a number between 0 and 1. Export again.")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ExportError(f"{path}: not a list of class names. Export the model again.")
-    return tuple(names)
+    return Labels(tuple(names), threshold)

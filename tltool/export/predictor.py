@@ -12,11 +12,14 @@ import numpy as np
 from tltool.data.dataset import Problem
 from tltool.data.files import picture_files
 from tltool.errors import DataError, ExportError
-from tltool.export.bundle import LABELS_FILE, MODEL_FILE, read_labels
+from tltool.export.bundle import LABELS_FILE, MODEL_FILE, Labels, read_labels
 from tltool.progress import Report, silent
 
 if TYPE_CHECKING:
     import keras
+
+
+BETWEEN_LABELS = "|"  # as in the label column of a manifest
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,15 +28,21 @@ class Prediction:
 
     Attributes:
         path: The file.
-        label: The most probable class.
-        confidence: Its probability, in (0, 1].
-        probabilities: By class name, summing to 1.
+        labels: The most probable class; of a multi-label model those from the threshold on, perhaps none.
+        confidence: Probability of `labels`, in [0, 1]; of a multi-label model the product over all classes of the
+            probability that each is there, or is not, as `labels` say.
+        probabilities: By class name; they sum to 1 unless the model is a multi-label one.
     """
 
     path: Path
-    label: str
+    labels: tuple[str, ...]
     confidence: float
     probabilities: dict[str, float]
+
+    @property
+    def label(self) -> str:
+        """The class; of a multi-label model all of them, with `|` between."""
+        return BETWEEN_LABELS.join(self.labels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,11 +51,15 @@ class Predictor:
 
     Attributes:
         model_file: A picture model: uint8 RGB in, probabilities out.
-        class_names: In the order of its outputs.
+        labels: What its outputs mean.
     """
 
     model_file: Path
-    class_names: tuple[str, ...]
+    labels: Labels
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.labels.class_names
 
     @cached_property
     def model(self) -> "keras.Model":
@@ -57,7 +70,7 @@ class Predictor:
         """
         import keras
 
-        from tltool.heads.network import CLIP, PROBABILITIES
+        from tltool.heads.network import CLIP, PROBABILITIES, is_multi_label
 
         try:
             model = keras.saving.load_model(self.model_file, compile=False, safe_mode=True)
@@ -71,6 +84,11 @@ class Predictor:
             raise ExportError(
                 f"{self.model_file}: has {model.output.shape[-1]} classes, but {LABELS_FILE} names "
                 f"{len(self.class_names)}. Keep the two files of one export together."
+            )
+        if is_multi_label(model) != (self.labels.threshold is not None):
+            raise ExportError(
+                f"{self.model_file}: {LABELS_FILE} is from a model of another kind (one label a picture or several). "
+                "Keep the two files of one export together."
             )
         return model
 
@@ -102,9 +120,14 @@ class Predictor:
         return predictions, (*missing, *result.problems)
 
     def _prediction(self, path: Path, values: np.ndarray) -> Prediction:
-        best = int(values.argmax())
+        values = values.astype(np.float64)
         probabilities = {name: float(value) for name, value in zip(self.class_names, values, strict=True)}
-        return Prediction(path, self.class_names[best], float(values[best]), probabilities)
+        if self.labels.threshold is None:
+            best = int(values.argmax())
+            return Prediction(path, (self.class_names[best],), float(values[best]), probabilities)
+        present = values >= self.labels.threshold
+        names = tuple(name for name, there in zip(self.class_names, present, strict=True) if there)
+        return Prediction(path, names, float(np.where(present, values, 1 - values).prod()), probabilities)
 
 
 def load_model(source: str | Path) -> Predictor:

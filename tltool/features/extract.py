@@ -11,16 +11,17 @@ import numpy as np
 from tltool.backbones import Backbone
 from tltool.cache import cache_dir
 from tltool.data.batches import read_batches
+from tltool.data.content import content_key
 from tltool.data.dataset import Problem
 from tltool.data.decoding import read_bytes
-from tltool.errors import DataError
+from tltool.errors import PictureError
 from tltool.features.engine import ENGINE_BATCH, load_engine
 from tltool.features.reading import FEATURES, reading_model
-from tltool.features.store import FeatureStore, content_key
+from tltool.features.store import FeatureStore
 from tltool.features.taps import TapLayout, tap_layout
 from tltool.progress import Report, silent
 
-FORMAT = 1  # of the stored vectors: raise it when decoding, resizing or pooling changes what they hold
+FORMAT = 2  # of the stored vectors: raise it when decoding, resizing or pooling changes what they hold
 TASK = "Reading pictures"
 TRANSACTION = 64  # pictures written at once: a kill loses at most these, and each write costs a disk flush
 
@@ -57,7 +58,13 @@ class FeatureTable:
         return self.values[:, self.layout.select(stages, poolings)]
 
 
-def extract(backbone: Backbone, root: Path, files: Sequence[str], report: Report = silent) -> FeatureTable:
+def extract(
+    backbone: Backbone,
+    root: Path,
+    files: Sequence[str],
+    report: Report = silent,
+    keys: Sequence[str | None] | None = None,
+) -> FeatureTable:
     """Runs pictures through the backbone, or finds what it said of them before.
 
     Args:
@@ -65,13 +72,18 @@ def extract(backbone: Backbone, root: Path, files: Sequence[str], report: Report
         root: The folder that `files` are relative to.
         files: Relative paths.
         report: Told how many pictures are done.
+        keys: Content keys of the files, where a scan has told them; a file without one is read for it.
 
     Returns:
         One row a readable picture, in the order of `files`.
     """
     layout = tap_layout(backbone)
     store = FeatureStore(cache_dir() / "features" / f"{backbone.fingerprint}-{FORMAT}.sqlite")
-    keys, problems = content_keys(root, files)
+    keys = [None] * len(files) if keys is None else list(keys)
+    unnamed = [index for index in range(len(files)) if keys[index] is None]
+    found, problems = content_keys(root, [files[index] for index in unnamed])
+    for index, key in zip(unnamed, found, strict=True):
+        keys[index] = key
     readable = [index for index in range(len(files)) if keys[index] is not None]
     known = store.get([keys[index] for index in readable])
     missing = [index for index in readable if keys[index] not in known]
@@ -79,11 +91,12 @@ def extract(backbone: Backbone, root: Path, files: Sequence[str], report: Report
     if missing:
         engine = load_engine(reading_model(backbone), FEATURES)
         done = len(files) - len(missing)
-        batches = read_batches([root / files[index] for index in missing], backbone.image_size, ENGINE_BATCH)
+        paths, named = [root / files[index] for index in missing], [keys[index] for index in missing]
+        batches = read_batches(paths, backbone.framing, ENGINE_BATCH, keys=named)
         fresh = {}
         for batch in batches:
-            for position, reason in batch.problems:
-                problems.append(Problem(files[missing[position]], reason))
+            for position, fault in batch.problems:
+                problems.append(Problem(files[missing[position]], str(fault), fault.kind))
             if len(batch.indices):
                 rows = np.concatenate(engine(batch.pixels), axis=1)
                 fresh |= {keys[missing[p]]: row for p, row in zip(batch.indices, rows, strict=True)}
@@ -113,18 +126,18 @@ def content_keys(root: Path, files: Sequence[str]) -> tuple[list[str | None], li
     """Content keys of files, None for those that cannot be read, which are told of as well."""
     problems = []
 
-    def key(file: str) -> str | DataError:
+    def key(file: str) -> str | PictureError:
         try:
             return content_key(read_bytes(root / file))
-        except DataError as error:
+        except PictureError as error:
             return error
 
     keys: list[str | None] = []
     with ThreadPoolExecutor() as pool:
         for file, result in zip(files, pool.map(key, files, chunksize=64), strict=True):
-            if isinstance(result, DataError):
-                problems.append(Problem(file, str(result)))
-            keys.append(None if isinstance(result, DataError) else result)
+            if isinstance(result, PictureError):
+                problems.append(Problem(file, str(result), result.kind))
+            keys.append(None if isinstance(result, PictureError) else result)
     return keys, problems
 
 

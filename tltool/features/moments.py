@@ -55,7 +55,7 @@ def batchnorm_moments(
     store = FeatureStore(cache_dir() / "features" / f"{backbone.fingerprint}-{FORMAT}.sqlite")
     key = f"moments-{digest(keys)}"
     stored = store.get([key])
-    moments = stored[key] if key in stored else _measure(backbone, paths, report)
+    moments = stored[key] if key in stored else _measure(backbone, paths, keys, report)
     if key not in stored:
         store.put([(key, moments)])
     result, start = [], 0
@@ -76,11 +76,11 @@ def batchnorm_moments(
     return result
 
 
-def _measure(backbone: Backbone, paths: Sequence[Path], report: Report) -> np.ndarray:
+def _measure(backbone: Backbone, paths: Sequence[Path], keys: Sequence[str], report: Report) -> np.ndarray:
     """Mean and mean square of each layer's input channels, layer after layer, averaged over the pictures."""
     engine = load_engine(reading_model(backbone), MOMENTS)
     total, count = np.float64(0), 0
-    for batch in read_batches(paths, backbone.image_size, ENGINE_BATCH):
+    for batch in read_batches(paths, backbone.framing, ENGINE_BATCH, keys=keys):
         if len(batch.indices):
             (values,) = engine(batch.pixels)
             total = total + values.astype(np.float64).sum(axis=0)

@@ -1,12 +1,13 @@
 """Chooses the ridge strength of a linear head, and tells how good the head will be on pictures it has not seen."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from tltool.errors import DataError
-from tltool.heads.logistic import LogisticProblem, log_loss
+from tltool.heads.logistic import LogisticProblem, all_right, log_loss
 from tltool.progress import Report, silent
 
 # Single cross-validations of 171 pictures ranged over 17 points between shuffles, so small sets are shuffled several
@@ -27,7 +28,8 @@ class CrossValidation:
         l2: The strength with the lowest log loss.
         path: For each strength tried, (l2, mean log loss in nats, accuracy in [0, 1]).
         losses: Log loss of each picture, averaged over shuffles, shape (N,); NaN where it was never held out.
-        correct: Share of shuffles in which each picture was classified right, shape (N,); NaN likewise.
+        correct: Share of shuffles in which each picture was classified right, in a multi-label set in all its classes,
+            shape (N,); NaN likewise.
     """
 
     l2: float
@@ -58,6 +60,7 @@ def cross_validate(
     seed: int,
     task: str = TASK,
     report: Report = silent,
+    groups: Sequence[str] = (),
 ) -> CrossValidation:
     """Scores each strength on pictures that the fit did not see.
 
@@ -69,11 +72,12 @@ def cross_validate(
         seed: Of the shuffles. The same labels and seed give the same folds, so two heads compare picture by picture.
         task: What to call this in reports.
         report: Told how many strengths are done.
+        groups: Pictures with the same non-empty name share a fold, length N; empty if there are none.
 
     Raises:
         DataError: if no class has two pictures, so that nothing can be held out.
     """
-    splits = list(_splits(problem.labels, folds, shuffles, seed))
+    splits = list(_splits(problem.labels, folds, shuffles, seed, groups))
     if not splits:
         raise DataError("Cross-validation needs a class with at least 2 training pictures. Add pictures.")
     strengths = sorted(strengths, reverse=True)
@@ -89,7 +93,7 @@ def cross_validate(
         for path, (_, held_out) in zip(paths, splits, strict=True):
             logits, labels = next(path), problem.labels[held_out]
             sums[held_out] += log_loss(logits, labels)
-            hits[held_out] += logits.argmax(axis=1) == labels
+            hits[held_out] += all_right(logits, labels)
         seen = np.where(times > 0, times, np.nan)
         tried.append((l2, sums / seen, hits / seen))
         if np.nanmean(tried[-1][1]) < np.nanmean(tried[best][1]):
@@ -105,21 +109,72 @@ def cross_validate(
     )
 
 
-def _splits(labels: np.ndarray, folds: int, shuffles: int, seed: int):
-    """Pairs of (fitted, held out) positions. A picture that is alone in its class is never held out."""
+def out_of_fold_logits(
+    problem: LogisticProblem, l2: float, folds: int, seed: int, groups: Sequence[str] = ()
+) -> np.ndarray:
+    """What a head at this strength says of each picture when it has not learned from it.
+
+    Args:
+        problem: Features and labels.
+        l2: The ridge strength, > 0.
+        folds: Parts, >= 2; each is held out once.
+        seed: Of the folds.
+        groups: Pictures with the same non-empty name share a fold, length N; empty if there are none.
+
+    Returns:
+        Logits, shape (N, classes); NaN for pictures that are never held out, being alone in their class.
+    """
+    logits = np.full((len(problem), problem.classes), np.nan)
+    for fitted, held_out in _splits(problem.labels, folds, 1, seed, groups, enough=math.inf):
+        (logits[held_out],) = problem.path_logits([l2], fitted, held_out, TOLERANCE)
+    return logits
+
+
+def _splits(
+    labels: np.ndarray,
+    folds: int,
+    shuffles: int,
+    seed: int,
+    groups: Sequence[str] = (),
+    enough: float | None = None,
+):
+    """Pairs of (fitted, held out) positions. A picture that is alone in its class is never held out.
+
+    Ends once `enough` pictures were held out, `SCORED_PICTURES` where None.
+    """
+    enough = SCORED_PICTURES if enough is None else enough
     random = np.random.default_rng(seed)
-    counts = np.bincount(labels)
+    units, stratum = _strata(labels, groups)
     scored = 0
     for _ in range(shuffles):
         fold = np.full(len(labels), -1)
-        for label in np.flatnonzero(counts > 1):
-            members = random.permutation(np.flatnonzero(labels == label))
-            fold[members] = (np.arange(len(members)) + random.integers(folds)) % folds
+        for name in np.unique(stratum[stratum >= 0]):
+            members = random.permutation(np.flatnonzero(stratum == name))
+            of_unit = (np.arange(len(members)) + random.integers(folds)) % folds
+            for member, part in zip(members, of_unit, strict=True):
+                fold[units[member]] = part
         for part in range(folds):
             held_out = np.flatnonzero(fold == part)
             if len(held_out) == 0:
                 continue
-            if scored >= SCORED_PICTURES:
+            if scored >= enough:
                 return
             scored += len(held_out)
             yield np.flatnonzero(fold != part), held_out
+
+
+def _strata(labels: np.ndarray, groups: Sequence[str]) -> tuple[list[np.ndarray], np.ndarray]:
+    """Units that share a fold, and the class that each is dealt out by: its rarest; -1 for one that has to stay.
+
+    A unit stays where it is the only one of a class, for nothing would be left to learn that class from.
+    """
+    matrix = labels.astype(bool) if labels.ndim == 2 else np.eye(labels.max() + 1, dtype=bool)[labels]
+    of_group: dict[str | int, list[int]] = {}
+    for index in range(len(labels)):
+        of_group.setdefault(groups[index] if groups and groups[index] else index, []).append(index)
+    units = [np.array(members) for members in of_group.values()]
+    holds = np.array([matrix[unit].any(axis=0) for unit in units])
+    counts = holds.sum(axis=0)
+    rarest = np.where(holds, counts, len(labels) + 1).argmin(axis=1)
+    alone = (holds & (counts == 1)).any(axis=1)
+    return units, np.where(alone, -1, rarest)

@@ -1,4 +1,4 @@
-"""Ridge-regularized multinomial logistic regression, solved by full-batch L-BFGS along a warm-started path.
+"""Ridge-regularized logistic regression, multinomial or one-vs-rest, by full-batch L-BFGS along a warm-started path.
 
 The lecture: L-BFGS can be tried if a full batch update is affordable. A linear head on cached features is that case.
 """
@@ -10,7 +10,7 @@ from functools import cache
 import numpy as np
 from scipy.linalg import qr
 from scipy.optimize import minimize
-from scipy.special import log_softmax
+from scipy.special import expit, log_softmax, softmax
 from threadpoolctl import ThreadpoolController
 
 from tltool.errors import ShapeError
@@ -50,18 +50,22 @@ class LogisticProblem:
 
     Args:
         features: Shape (N, D).
-        labels: Class indices, shape (N,), in [0, classes).
+        labels: Class indices, shape (N,), in [0, classes); of a multi-label set 0 and 1, shape (N, classes):
+            then each class is learned against the rest.
         classes: Number of classes.
 
     Raises:
-        ShapeError: if the two lengths differ.
+        ShapeError: if the lengths differ.
     """
 
     def __init__(self, features: np.ndarray, labels: np.ndarray, classes: int):
+        labels = np.asarray(labels)
         if len(features) != len(labels):
             raise ShapeError(f"{len(features)} feature vectors but {len(labels)} labels.")
+        if labels.ndim == 2 and labels.shape[1] != classes:
+            raise ShapeError(f"A label matrix of {labels.shape[1]} columns for {classes} classes.")
         features = np.asarray(features, dtype=np.float64)
-        self.labels = np.asarray(labels)
+        self.labels = labels
         self.classes = classes
         self.center = features.mean(axis=0)
         spread = features.std(axis=0)
@@ -82,7 +86,8 @@ class LogisticProblem:
     ) -> Iterator[np.ndarray]:
         """Yields the weights at each strength, each started from the one before.
 
-        The loss is the mean cross-entropy plus `l2 / 2` times the squared norm of the weights; the bias is free.
+        The loss is the mean cross-entropy (in a multi-label set that of all classes, summed) plus `l2 / 2` times the
+        squared norm of the weights; the bias is free.
 
         Args:
             strengths: Values of l2, > 0; strongest first makes warm starts short.
@@ -94,7 +99,8 @@ class LogisticProblem:
         """
         inputs = self.inputs if rows is None else self.inputs[rows]
         labels = self.labels if rows is None else self.labels[rows]
-        targets = np.eye(self.classes)[labels]
+        multi_label = labels.ndim == 2
+        targets = labels.astype(np.float64) if multi_label else np.eye(self.classes)[labels]
         weights = np.zeros((inputs.shape[1] + 1, self.classes))
         threads = None if inputs.size * self.classes > THREADING_PAYS_ABOVE else 1
         for l2 in strengths:
@@ -102,7 +108,7 @@ class LogisticProblem:
                 result = minimize(
                     _loss_and_gradient,
                     weights.ravel(),
-                    args=(inputs, targets, l2),
+                    args=(inputs, targets, l2, multi_label),
                     jac=True,
                     method="L-BFGS-B",
                     options={"maxiter": MAX_ITERATIONS, "gtol": tolerance, "ftol": 0.0, "maxcor": MEMORY},
@@ -133,22 +139,52 @@ def _blas() -> ThreadpoolController:
 
 
 def log_loss(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Cross-entropy of each picture in nats, shape (N,), from logits of shape (N, C)."""
+    """Cross-entropy of each picture in nats, shape (N,).
+
+    Args:
+        logits: Shape (N, C).
+        labels: Class indices, shape (N,); or 0 and 1, shape (N, C): then the binary ones of all classes are summed.
+    """
+    if labels.ndim == 2:
+        return (np.logaddexp(0.0, logits) - logits * labels).sum(axis=1)
     return -log_softmax(logits, axis=1)[np.arange(len(labels)), labels]
 
 
+def all_right(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Whether each picture is classified right, shape (N,): its class, or in a multi-label set every one of them.
+
+    Args:
+        logits: Shape (N, C).
+        labels: Class indices, shape (N,); or 0 and 1, shape (N, C).
+    """
+    if labels.ndim == 2:
+        return ((logits > 0) == labels).all(axis=1)
+    return logits.argmax(axis=1) == labels
+
+
+def to_probabilities(logits: np.ndarray, multi_label: bool) -> np.ndarray:
+    """Class probabilities, shape (N, C): rows sum to 1, but in a multi-label set each class is by itself."""
+    return expit(logits) if multi_label else softmax(logits, axis=1)
+
+
 def _loss_and_gradient(
-    flat: np.ndarray, inputs: np.ndarray, targets: np.ndarray, l2: float
+    flat: np.ndarray, inputs: np.ndarray, targets: np.ndarray, l2: float, multi_label: bool = False
 ) -> tuple[float, np.ndarray]:
     weights = flat.reshape(-1, targets.shape[1])
     kernel, bias = weights[:-1], weights[-1]
     logits = inputs @ kernel + bias
-    logits -= logits.max(axis=1, keepdims=True)
-    exponentials = np.exp(logits)
-    totals = exponentials.sum(axis=1, keepdims=True)
     count = len(inputs)
-    # By hand: SciPy's logsumexp checks its arguments for longer than these few numbers take.
-    loss = (np.log(totals).sum() - (logits * targets).sum()) / count + 0.5 * l2 * (kernel * kernel).sum()
-    error = (exponentials / totals - targets) / count
+    if multi_label:
+        total = log_loss(logits, targets).sum()
+        prob = expit(logits)
+    else:
+        # By hand: SciPy's logsumexp checks its arguments for longer than these few numbers take.
+        logits -= logits.max(axis=1, keepdims=True)
+        prob = np.exp(logits)
+        sums = prob.sum(axis=1, keepdims=True)
+        total = np.log(sums).sum() - (logits * targets).sum()
+        prob /= sums
+    loss = total / count + 0.5 * l2 * (kernel * kernel).sum()
+    error = (prob - targets) / count
     gradient = np.vstack([inputs.T @ error + l2 * kernel, error.sum(axis=0)])
     return float(loss), gradient.ravel()

@@ -76,27 +76,29 @@ def measure_baselines(
     specs: Sequence[ProbeSpec],
     seed: int,
     report: Report = silent,
+    groups: Sequence[str] = (),
 ) -> tuple[Baseline, ...]:
     """Cross-validates each spec on these rows of the features, or on a sample of `BASELINE_PICTURES` of them.
 
     Args:
         features: Of all pictures.
         rows: Positions of the training pictures in `features`, shape (n,).
-        labels: Their class indices, shape (n,).
+        labels: Their class indices, shape (n,); or 0 and 1, shape (n, classes).
         classes: Number of classes.
         specs: Linear heads to compare.
         seed: Of the sample and the folds, which are the same for all specs.
         report: Told about each spec's progress.
+        groups: Pictures with the same non-empty name share a fold, length n; empty if there are none.
     """
     if len(rows) > BASELINE_PICTURES:
         sample = np.sort(np.random.default_rng(seed).permutation(len(rows))[:BASELINE_PICTURES])
         rows, labels = rows[sample], labels[sample]
+        groups = [groups[i] for i in sample] if groups else ()
     baselines = []
     for spec in specs:
         problem = LogisticProblem(features.select(spec.stages, spec.pooling)[rows], labels, classes)
-        validation = cross_validate(
-            problem, spec.strengths, spec.folds, spec.shuffles, seed, f"Cross-validating {spec.name}", report
-        )
+        task = f"Cross-validating {spec.name}"
+        validation = cross_validate(problem, spec.strengths, spec.folds, spec.shuffles, seed, task, report, groups)
         baselines.append(Baseline(spec, validation, len(rows)))
     return tuple(baselines)
 

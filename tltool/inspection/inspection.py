@@ -1,9 +1,10 @@
 """What was measured of a data set before anything is decided."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from tltool.data.dataset import Problem
+from tltool.doctor.findings import Finding
 from tltool.inspection.baselines import Baseline
 from tltool.inspection.similarity import Similarity
 from tltool.inspection.size import Size
@@ -17,11 +18,13 @@ class Health:
         readable: Pictures that were.
         problems: Files that were left out, with reasons.
         notes: What was decided while reading, in words.
+        findings: What the doctor says, the grave ones first.
     """
 
     readable: int
     problems: tuple[Problem, ...]
     notes: tuple[str, ...]
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,15 +33,15 @@ class Inspection:
 
     Attributes:
         source: What the user gave as data.
-        backbone: The name of the network that was looked through.
-        size, similarity, baselines, health: What was measured.
+        backbone: The name of the network that was looked through; None if none was.
+        size, similarity, baselines, health: What was measured; without a network no similarity and no baselines.
         settings: What was asked of the backbone, as "key=value"; a recipe that follows keeps to it.
     """
 
     source: str
-    backbone: str
+    backbone: str | None
     size: Size
-    similarity: Similarity
+    similarity: Similarity | None
     baselines: tuple[Baseline, ...]
     health: Health
     settings: tuple[str, ...] = ()
@@ -55,12 +58,7 @@ class Inspection:
                 "held_out": self.size.held_out,
                 "imbalance": self.size.imbalance,
             },
-            "similarity": {
-                "divergence": self.similarity.divergence,
-                "by_stage": self.similarity.by_stage,
-                "confidence": self.similarity.confidence,
-                "pictures": self.similarity.pictures,
-            },
+            "similarity": asdict(self.similarity) if self.similarity else None,
             "baselines": [
                 {
                     "recipe": baseline.spec.name,
@@ -77,5 +75,6 @@ class Inspection:
                 "readable": self.health.readable,
                 "problems": [{"path": p.path, "reason": p.reason} for p in self.health.problems],
                 "notes": list(self.health.notes),
+                "findings": [finding.to_json() for finding in self.health.findings],
             },
         }

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,24 +10,36 @@ import keras
 import numpy as np
 
 from tltool.backbones import Backbone
-from tltool.data.batches import read_batches
+from tltool.data.batches import Batch, read_batches
+from tltool.data.decoding import Framing
 from tltool.errors import RecipeError
 from tltool.heads.logistic import log_loss
 from tltool.recipes import StageRecipe
 from tltool.training.events import EventLog
 
 MOMENTUM = 0.9
+EVALUATION_BATCH = 16
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Files with their class indices; all of them readable."""
+    """Files with their class indices, or in a multi-label set with rows of 0 and 1; all of them readable."""
 
     paths: Sequence[Path]
     labels: np.ndarray
+    keys: Sequence[str | None] | None = None  # content keys; without them each epoch decodes the files anew
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    def take(self, rows: Sequence[int] | np.ndarray) -> "Pictures":
+        """These pictures alone, in this order."""
+        keys = None if self.keys is None else [self.keys[row] for row in rows]
+        return Pictures([self.paths[row] for row in rows], self.labels[list(rows)], keys)
+
+    def read(self, framing: Framing, batch_size: int) -> Iterator[Batch]:
+        """Their pixels, in order."""
+        return read_batches(self.paths, framing, batch_size, keys=self.keys)
 
 
 @dataclass(frozen=True)
@@ -67,15 +79,15 @@ def fine_tune(
         events: Told of steps and epochs.
         deadline: `time.monotonic()` at which to stop; schedules are shortened to end before it.
     """
-    size = model.input.shape[1]
-    probe_loss = evaluate_log_loss(model, valid, size)
+    framing = backbone.framing
+    probe_loss = evaluate_log_loss(model, valid, framing)
     best_loss, best_weights = math.inf, None
     started_from = model.get_weights()
     for number, stage in enumerate(stages, start=1):
         names = select_trainable(model, backbone, stage.trainable)
         events.emit("stage", text=f"Fine-tuning stage {number} of {len(stages)}: {stage.name} ({len(names)} layers)")
         keras.utils.set_random_seed(seed + number)
-        loss, weights = _train_stage(model, stage, train, valid, size, seed + number, events, deadline)
+        loss, weights = _train_stage(model, stage, train, valid, framing, seed + number, events, deadline)
         if loss < best_loss:
             best_loss, best_weights = loss, weights
         if weights is None:
@@ -137,7 +149,7 @@ def _train_stage(
     stage: StageRecipe,
     train: Pictures,
     valid: Pictures,
-    size: int,
+    framing: Framing,
     seed: int,
     events: EventLog,
     deadline: float | None,
@@ -146,7 +158,7 @@ def _train_stage(
     steps_an_epoch = math.ceil(len(train) / stage.batch_size)
     epochs = stage.epochs
     if deadline is not None:
-        seconds = _epoch_seconds(model, stage, train, valid, size)
+        seconds = _epoch_seconds(model, stage, train, valid, framing)
         epochs = min(epochs, int((deadline - time.monotonic()) / seconds))
         if epochs < 1:
             events.emit("note", text=f"One epoch takes about {seconds:.0f} s, which the budget no longer holds.")
@@ -156,25 +168,23 @@ def _train_stage(
     total = epochs * steps_an_epoch
     model.compile(
         optimizer=build_optimizer(stage, total),
-        loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=stage.label_smoothing),
+        loss=_loss(train)(from_logits=True, label_smoothing=stage.label_smoothing),
         jit_compile=_xla_pays(),
     )
-    classes = model.output.shape[-1]
-    targets = np.eye(classes, dtype=np.float32)[train.labels]
+    targets = _targets(train, model.output.shape[-1])
     random = np.random.default_rng(seed)
     best_loss, best_weights, since, done = math.inf, None, 0, 0
     task = f"Fine-tuning {stage.name}"
     events.report(task, 0, total)
     for epoch in range(1, epochs + 1):
         order = random.permutation(len(train))
-        paths = [train.paths[i] for i in order]
         losses = []
-        for batch in read_batches(paths, size, stage.batch_size):
+        for batch in train.take(order).read(framing, stage.batch_size):
             chosen = order[batch.indices]
             losses.append(float(model.train_on_batch(batch.pixels, targets[chosen])))
             done += 1
             events.report(task, done, total)
-        loss = evaluate_log_loss(model, valid, size)
+        loss = evaluate_log_loss(model, valid, framing)
         events.emit("epoch", stage=stage.name, epoch=epoch, loss=float(np.mean(losses)), valid_log_loss=loss)
         best_loss, best_weights, since = (
             (loss, model.get_weights(), 0) if loss < best_loss else (best_loss, best_weights, since + 1)
@@ -184,6 +194,17 @@ def _train_stage(
             events.report(task, total, total)
             break
     return best_loss, best_weights
+
+
+def _loss(pictures: Pictures) -> type[keras.losses.Loss]:
+    return keras.losses.BinaryCrossentropy if pictures.labels.ndim == 2 else keras.losses.CategoricalCrossentropy
+
+
+def _targets(pictures: Pictures, classes: int) -> np.ndarray:
+    """What the loss compares with, shape (N, classes), float32."""
+    if pictures.labels.ndim == 2:
+        return pictures.labels.astype(np.float32)
+    return np.eye(classes, dtype=np.float32)[pictures.labels]
 
 
 def build_optimizer(stage: StageRecipe, steps: int) -> keras.optimizers.Optimizer:
@@ -205,20 +226,23 @@ def build_optimizer(stage: StageRecipe, steps: int) -> keras.optimizers.Optimize
     return keras.optimizers.SGD(rate, momentum=MOMENTUM, nesterov=True, weight_decay=stage.weight_decay or None)
 
 
-def evaluate_log_loss(model: keras.Model, pictures: Pictures, size: int) -> float:
+def evaluate_log_loss(model: keras.Model, pictures: Pictures, framing: Framing) -> float:
     """Mean cross-entropy of the model's logits on these pictures, nats."""
-    losses = []
-    for batch in read_batches(pictures.paths, size, 16):
-        losses.append(log_loss(model.predict_on_batch(batch.pixels), pictures.labels[batch.indices]))
-    return float(np.concatenate(losses).mean())
+    return float(log_loss(predict_logits(model, pictures, framing), pictures.labels).mean())
 
 
-def _epoch_seconds(model, stage: StageRecipe, train: Pictures, valid: Pictures, size: int) -> float:
+def predict_logits(model: keras.Model, pictures: Pictures, framing: Framing) -> np.ndarray:
+    """The model's logits on these pictures, shape (N, classes)."""
+    batches = pictures.read(framing, EVALUATION_BATCH)
+    return np.concatenate([model.predict_on_batch(batch.pixels) for batch in batches])
+
+
+def _epoch_seconds(model, stage: StageRecipe, train: Pictures, valid: Pictures, framing: Framing) -> float:
     """Measures one training step and one validation batch, and multiplies. No weight changes: the rate is 0."""
-    model.compile(optimizer=keras.optimizers.SGD(0.0), loss=keras.losses.CategoricalCrossentropy(from_logits=True))
-    paths = list(train.paths[: stage.batch_size])
-    (batch,) = read_batches(paths, size, len(paths))
-    targets = np.eye(model.output.shape[-1], dtype=np.float32)[train.labels[batch.indices]]
+    model.compile(optimizer=keras.optimizers.SGD(0.0), loss=_loss(train)(from_logits=True))
+    first = train.take(range(min(stage.batch_size, len(train))))
+    (batch,) = first.read(framing, stage.batch_size)
+    targets = _targets(train, model.output.shape[-1])[batch.indices]
     seconds = []
     for step in (lambda: model.train_on_batch(batch.pixels, targets), lambda: model.predict_on_batch(batch.pixels)):
         step()  # the first call compiles

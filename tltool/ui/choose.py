@@ -7,8 +7,9 @@ import streamlit as st
 from tltool.backbones import backbone_names, offline_names
 from tltool.backbones.registry import TINY_RANDOM
 from tltool.ui import workspace as spaces
+from tltool.ui.drop_area import show_drop_area
 from tltool.ui.guard import guarded
-from tltool.ui.launch import MAX_UPLOAD_MB, is_loopback
+from tltool.ui.launch import is_loopback
 from tltool.ui.words import duration, plain
 from tltool.ui.workspace import Workspace
 
@@ -25,20 +26,17 @@ def choose_data() -> Workspace | None:
         "Put the pictures of each class into a folder of their own; the folder's name is the class's name. "
         "Two classes or more, some dozens of pictures each."
     )
-    upload, folder, sample = st.tabs(["Upload a .zip", "A folder on this computer", "Try it with a sample"])
+    upload, folder, sample = st.tabs(["Upload an archive", "A folder on this computer", "Try it with a sample"])
     with st.expander("Advanced"):
         backbone = _choose_backbone()
     with upload, guarded():
         st.code(LAYOUT, language=None)
-        file = st.file_uploader(
-            f"A .zip with one folder a class, up to {MAX_UPLOAD_MB / 1024:.0f} GB", type=["zip"], key="upload"
-        )
-        if file is not None:
-            with st.spinner("Keeping the upload"):
-                return spaces.from_upload(file.name, file, backbone)
+        workspace = show_drop_area(backbone)
+        if workspace is not None:
+            return workspace
     with folder, guarded(), st.form("folder", border=False):
         text = st.text_input(
-            "Path of a folder with one folder a class, or of a .zip; it is only read",
+            "Path of a folder with one folder a class, of a .zip or .tar of one, or of a .csv table; it is only read",
             placeholder="/home/me/photos",
             key="folder-path",
         )

@@ -25,7 +25,7 @@ def examine(workspace: Workspace) -> None:
     events = EventLog(workspace.events_file)
     try:
         events.emit("stage", text="Listing the pictures")
-        data = load_dataset(workspace.source)
+        data = load_dataset(workspace.source, report=events.report)
         write_json(workspace.data_file, data.to_json())
         events.emit("stage", text="Starting Keras, which takes some seconds")
         load_keras_quietly()

@@ -38,12 +38,15 @@ def show_gallery(data: Dataset) -> None:
 
 def pick(data: Dataset, a_class: int = A_CLASS) -> dict[str, list[int]]:
     """Positions of some pictures of each class, spread over it: neighbours often show the same thing."""
-    labels = np.asarray(data.labels)
+    rows_of: dict[int, list[int]] = {}
+    for row, labels in enumerate(data.labels):
+        for label in labels:
+            rows_of.setdefault(label, []).append(row)
     picked = {}
     for index, name in enumerate(data.class_names):
-        rows = np.flatnonzero(labels == index)
+        rows = rows_of.get(index, [])
         chosen = np.linspace(0, len(rows) - 1, min(a_class, len(rows))).round().astype(int)
-        picked[name] = [int(row) for row in rows[chosen]]
+        picked[name] = [rows[i] for i in chosen]
     return picked
 
 

@@ -2,12 +2,13 @@
 
 import signal
 import socket
+from contextlib import suppress
 from ipaddress import ip_address
 
 from tltool.errors import TltoolError
 from tltool.shipped import shipped
 
-MAX_UPLOAD_MB = 2048  # a .zip; Streamlit holds an upload in memory until it is written out
+MAX_PICTURE_MB = 50  # one to try a model on, which Streamlit holds in memory; 100 megapixels as a good JPEG are 40
 ANYWHERE = ("0.0.0.0", "::")
 
 
@@ -22,6 +23,7 @@ def launch(host: str, port: int) -> None:
         TltoolError: if nothing can listen there.
     """
     check_address(host, port)
+    import click
     from streamlit.web import cli
 
     # Shells make what they start in the background ignore interrupts, and processes inherit that: Stop would be deaf.
@@ -34,7 +36,9 @@ def launch(host: str, port: int) -> None:
             "Leave out --host to keep the app to yourself.",
             flush=True,
         )
-    cli.main(["run", str(shipped("app.py")), *flags(host, port)], prog_name="tltool app")
+    # Else the way to end the app would print "Aborted!" and count as a failure.
+    with suppress(click.Abort):
+        cli.main(["run", str(shipped("app.py")), *flags(host, port)], prog_name="tltool app", standalone_mode=False)
 
 
 def flags(host: str, port: int) -> list[str]:
@@ -44,7 +48,7 @@ def flags(host: str, port: int) -> list[str]:
         "server.port": port,
         "server.headless": True,  # no browser is opened, no e-mail address asked for
         "server.showEmailPrompt": False,
-        "server.maxUploadSize": MAX_UPLOAD_MB,
+        "server.maxUploadSize": MAX_PICTURE_MB,
         "server.fileWatcherType": "none",
         "browser.gatherUsageStats": False,
         "client.toolbarMode": "minimal",

@@ -10,6 +10,7 @@ from tltool.data import Dataset
 from tltool.training.events import read_events
 from tltool.ui import charts
 from tltool.ui.choose import choose_data
+from tltool.ui.findings import show_findings
 from tltool.ui.gallery import show_gallery
 from tltool.ui.guard import guarded
 from tltool.ui.result import show_result
@@ -56,6 +57,8 @@ def _show_steps() -> None:
     data = _show_data(workspace)
     if data is None:
         return
+    if workspace.facts_file.exists():
+        show_findings(data, workspace.facts()["health"]["findings"])
     st.header("2 Decision", anchor=False, divider="gray")
     if not _is_measured(workspace):
         return

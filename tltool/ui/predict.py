@@ -22,10 +22,14 @@ class Answer:
 
     Attributes:
         probabilities: By class; None if the picture could not be read.
-        problem: Why not.
+        label: The class, or several with `|` between.
+        confidence: In `label`, [0, 1].
+        problem: Why it could not be read.
     """
 
     probabilities: dict[str, float] | None
+    label: str = ""
+    confidence: float = 0.0
     problem: str | None = None
 
 
@@ -54,21 +58,20 @@ def predict_pictures(run: Path, pictures: Sequence[bytes]) -> list[Answer]:
             raise TltoolError(words[-1] if words else "The model could not be loaded. Free some memory or train again.")
         answers = _answers(table) if table.exists() else {}
     return [
-        Answer(answers[file]) if file in answers else Answer(None, problems.get(file, "it cannot be read"))
-        for file in map(str, files)
+        answers.get(file) or Answer(None, problem=problems.get(file, "it cannot be read")) for file in map(str, files)
     ]
 
 
-def _answers(table: Path) -> dict[str, dict[str, float]]:
+def _answers(table: Path) -> dict[str, Answer]:
     with table.open(encoding="utf-8", newline="") as file:
-        return {
-            row["path"]: {
-                name.removeprefix(PROBABILITY): float(value)
-                for name, value in row.items()
-                if name.startswith(PROBABILITY)
-            }
-            for row in csv.DictReader(file)
-        }
+        return {row["path"]: _answer(row) for row in csv.DictReader(file)}
+
+
+def _answer(row: dict[str, str]) -> Answer:
+    numbers = {
+        name.removeprefix(PROBABILITY): float(value) for name, value in row.items() if name.startswith(PROBABILITY)
+    }
+    return Answer(numbers, row["label"].replace("|", ", "), float(row["confidence"]))
 
 
 def _problems(said: Sequence[str], folder: str) -> dict[str, str]:

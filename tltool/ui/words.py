@@ -33,5 +33,7 @@ def duration(seconds: float) -> str:
 
 
 def size(bytes_: int) -> str:
-    """ "320 kB" or "14.2 MB"."""
+    """ "320 kB", "14.2 MB" or "2.1 GB"."""
+    if bytes_ >= 1e9:
+        return f"{bytes_ / 1e9:.1f} GB"
     return f"{bytes_ / 1e6:.1f} MB" if bytes_ >= 1e6 else f"{max(1, round(bytes_ / 1e3))} kB"

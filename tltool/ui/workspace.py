@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from tltool.cache import cache_dir
 from tltool.data import Dataset, load_index
@@ -28,8 +28,7 @@ FOLDER = "workspaces"  # in the cache folder
 ID = re.compile(r"[0-9a-f]{32}")  # random, so that nobody finds another's by guessing
 UPLOADS = "upload"
 SETTINGS_FILE = "workspace.json"
-CHUNK_BYTES = 2**20
-LONGEST_NAME = 60  # characters of an uploaded file's name that are kept
+LONGEST_NAME = 60  # characters of a data set's name that are kept in the names of files
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ class Workspace:
 
     def start_fit(self, recipe: str | None) -> Job:
         """Starts a run; None lets the table decide."""
-        stem, number = _file_name(Path(self.title).stem), 1
+        stem, number = file_name(Path(self.title).stem), 1
         # A run that ended before it had a folder has a record all the same.
         while (self.runs / f"{stem}-{number}").exists() or self._fit_job(f"{stem}-{number}").exists:
             number += 1
@@ -115,7 +114,11 @@ class Workspace:
         return [(job, RunFolder(self.runs / job.name)) for job in jobs]
 
     def in_words(self, message: str) -> str:
-        """A message without the path to this folder, which the user has never seen."""
+        """A message in which an upload has the name that the user gave it, without the path to this folder."""
+        source = Path(self.source)
+        if source.parent == self.path / UPLOADS:
+            ending = source.name.removeprefix(file_name(self.title))
+            message = message.replace(str(source), f"{self.title}{ending}")
         for folder in (self.path / UPLOADS, self.path):
             message = message.replace(f"{folder}{os.sep}", "")
         return message
@@ -124,27 +127,8 @@ class Workspace:
         return Job(self.jobs / "fit" / f"{name}.json")
 
 
-def from_upload(name: str, file: IO[bytes], backbone: str) -> Workspace:
-    """A workspace on an uploaded .zip, which is written to disk in chunks.
-
-    Args:
-        name: As the browser gives it.
-        file: At its beginning.
-        backbone: To look through.
-
-    Raises:
-        TltoolError: if it cannot be written.
-    """
-    with _new_workspace() as path:
-        target = path / UPLOADS / f"{_file_name(_stem(name))}.zip"
-        target.parent.mkdir()
-        with target.open("xb") as copy:
-            shutil.copyfileobj(file, copy, CHUNK_BYTES)
-        return _describe(path, _stem(name), target, backbone)
-
-
 def from_folder(text: str, backbone: str) -> Workspace:
-    """A workspace on a folder, or a .zip, that is on this machine already; it is only read.
+    """A workspace on a folder, an archive or a table that is on this machine already; it is only read.
 
     Raises:
         TltoolError: if there is none.
@@ -158,15 +142,15 @@ def from_folder(text: str, backbone: str) -> Workspace:
     except (OSError, RuntimeError, ValueError):  # too long, no such user, a zero byte
         found = False
     if not found:
-        raise TltoolError(f"{text}: there is no such folder on the machine that runs tltool. Check the path.")
-    with _new_workspace() as path:
-        return _describe(path, folder.name or str(folder), folder, backbone)
+        raise TltoolError(f"{text}: there is no such folder or file on the machine that runs tltool. Check the path.")
+    with new_workspace() as path:
+        return describe(path, folder.name or str(folder), folder, backbone)
 
 
 def from_sample(backbone: str) -> Workspace:
     """A workspace on the handwritten digits that come with scikit-learn."""
-    with _new_workspace() as path:
-        return _describe(path, "digits", write_digits(path / "digits"), backbone)
+    with new_workspace() as path:
+        return describe(path, "digits", write_digits(path / "digits"), backbone)
 
 
 def open_workspace(id_: str) -> Workspace | None:
@@ -189,8 +173,12 @@ def recent_workspaces(count: int) -> list[Workspace]:
 
 
 @contextmanager
-def _new_workspace() -> Iterator[Path]:
-    """A new folder, which goes again if the block fails."""
+def new_workspace() -> Iterator[Path]:
+    """A new folder to fill and to `describe`; it goes again if the block fails.
+
+    Raises:
+        TltoolError: if something cannot be written.
+    """
     path = cache_dir() / FOLDER / secrets.token_hex(16)
     try:
         path.mkdir(parents=True)
@@ -205,17 +193,13 @@ def _new_workspace() -> Iterator[Path]:
         raise
 
 
-def _describe(path: Path, title: str, source: Path, backbone: str) -> Workspace:
+def describe(path: Path, title: str, source: Path, backbone: str) -> Workspace:
+    """Makes a folder a workspace, which `open_workspace` finds from then on."""
     settings = {"title": title, "source": str(source), "backbone": backbone, "created": time.time()}
     write_json(path / SETTINGS_FILE, settings)
     return Workspace(path)
 
 
-def _stem(name: str) -> str:
-    """A browser's file name without folders, of either kind, and without its ending."""
-    return Path(re.split(r"[\\/]", name)[-1]).stem or "pictures"
-
-
-def _file_name(text: str) -> str:
-    """Something like it that is a sound file name everywhere."""
+def file_name(text: str) -> str:
+    """Something like it that is a sound file name everywhere, without an ending."""
     return re.sub(r"[^\w.-]+", "_", text, flags=re.ASCII).strip("._-")[:LONGEST_NAME] or "pictures"

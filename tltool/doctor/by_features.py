@@ -1,0 +1,109 @@
+"""What only shows through a network: labels that are probably wrong, and pictures like no others."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tltool.data.dataset import Dataset
+from tltool.doctor.findings import Finding, by_severity, counted
+from tltool.doctor.odd_ones import FEWEST, odd_ones
+from tltool.doctor.suspects import FOLDS, L2, Suspects, suspected_labels
+from tltool.errors import DataError
+from tltool.heads.cross_validation import out_of_fold_logits
+from tltool.heads.logistic import LogisticProblem, to_probabilities
+from tltool.progress import Report, silent
+
+if TYPE_CHECKING:  # its module imports Keras
+    from tltool.features.extract import FeatureTable
+
+TASK = "Doubting labels"
+BETWEEN_LABELS = "|"
+# Pictures of which labels are doubted at once: larger sets are taken in parts, for the fit of all takes long.
+AT_ONCE = 5000
+
+
+def diagnose_features(
+    data: Dataset, features: "FeatureTable", seed: int = 0, report: Report = silent
+) -> tuple[Finding, ...]:
+    """Suspected labels and odd ones out, over all parts of the set.
+
+    Args:
+        data: The data set.
+        features: Row i is picture i of it.
+        seed: Of the folds.
+        report: Told how many pictures are done.
+    """
+    values = features.select([stage for stage, _, _ in features.layout.columns], ("mean",))
+    return by_severity((*_suspected(data, values, seed, report), *_odd(data, values, seed)))
+
+
+def _suspected(data: Dataset, values: np.ndarray, seed: int, report: Report) -> list[Finding]:
+    if len(data.class_names) < 2:
+        return []
+    labels = data.labels_of(range(len(data)))
+    suspects = suspected_labels(_probabilities(data, values, labels, seed, report), labels)
+    if not len(suspects.flagged):
+        return []
+    files = tuple(data.files[i] for i in suspects.flagged)
+    pairs = tuple((_given(data, i), _suggested(data, i, suspects)) for i in suspects.flagged)
+    return [
+        Finding(
+            kind="suspected-labels",
+            severity="warning",
+            message=(
+                f"{counted(len(files), 'label is', 'labels are')} probably wrong: heads that have not learned from the "
+                "picture are sure of another."
+            ),
+            fix="Look at them, the first are the most doubtful, and correct those that are wrong at their source.",
+            files=files,
+            details=tuple(f"labelled {given}, looks like {better}" for given, better in pairs),
+            labels=pairs,
+        )
+    ]
+
+
+def _probabilities(data: Dataset, values: np.ndarray, labels: np.ndarray, seed: int, report: Report) -> np.ndarray:
+    """Out-of-fold probabilities of all pictures, shape (N, C); NaN where none can be had."""
+    prob = np.full((len(data), len(data.class_names)), np.nan)
+    order = np.random.default_rng(seed).permutation(len(data))
+    parts = np.array_split(order, -(-len(data) // AT_ONCE))
+    for number, rows in enumerate(parts):
+        report(TASK, number * AT_ONCE if number else 0, len(data))
+        try:
+            problem = LogisticProblem(values[rows], labels[rows], len(data.class_names))
+            logits = out_of_fold_logits(problem, L2, FOLDS, seed, data.groups_of(rows))
+        except DataError:  # nothing can be held out
+            continue
+        prob[rows] = to_probabilities(logits, data.multi_label)
+    report(TASK, len(data), len(data))
+    return prob
+
+
+def _given(data: Dataset, index: int) -> str:
+    return BETWEEN_LABELS.join(data.label_names(index))
+
+
+def _suggested(data: Dataset, index: int, suspects: Suspects) -> str:
+    name = data.class_names[suspects.suggestion[index]]
+    if not data.multi_label:
+        return name
+    return BETWEEN_LABELS.join(sorted({*data.label_names(index)} ^ {name})) or "none"
+
+
+def _odd(data: Dataset, values: np.ndarray, seed: int) -> list[Finding]:
+    if len(data) < FEWEST:
+        return []
+    odd, scores = odd_ones(values, seed)
+    if not len(odd):
+        return []
+    files = tuple(data.files[i] for i in odd)
+    return [
+        Finding(
+            kind="odd-ones",
+            severity="note",
+            message=f"{counted(len(files), 'picture is', 'pictures are')} unlike all others of the set.",
+            fix="Look whether they belong to it.",
+            files=files,
+            details=tuple(f"{scores[i]:.1f} robust standard deviations from the usual" for i in odd),
+        )
+    ]

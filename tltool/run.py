@@ -1,0 +1,117 @@
+"""A finished or unfinished run, opened by its folder: its scores, its model, and what can be done with them."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tltool.data import Dataset, load_dataset
+from tltool.data.dataset import load_index
+from tltool.evaluation.evaluate import Evaluation, evaluate_model, read_metrics
+from tltool.evaluation.metrics import Metrics
+from tltool.evaluation.multi_label import MultiLabelMetrics
+from tltool.export.bundle import Bundle, Labels, export_run, read_labels
+from tltool.progress import Report, silent
+from tltool.training.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    import keras
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished or unfinished run, by its folder."""
+
+    folder: RunFolder
+
+    @property
+    def path(self) -> Path:
+        return self.folder.path
+
+    @cached_property
+    def metrics(self) -> Metrics | MultiLabelMetrics:
+        """Scores on the pictures that the run held out."""
+        return read_metrics(self._scores)
+
+    @cached_property
+    def metrics_without_leaks(self) -> Metrics | MultiLabelMetrics | None:
+        """The same without held-out pictures of which a copy was learned from; None where there are no such."""
+        scores = self._scores.get("without_leaks")
+        return None if scores is None else read_metrics(scores)
+
+    @cached_property
+    def _scores(self) -> dict:
+        self.folder.require_done()
+        return json.loads(self.folder.metrics.read_text("utf-8"))
+
+    @cached_property
+    def decision(self) -> dict:
+        """What `decision.json` says."""
+        return json.loads(self.folder.decision.read_text("utf-8"))
+
+    @cached_property
+    def data(self) -> Dataset:
+        """The data set with the split that was used."""
+        return load_index(self.folder.data)
+
+    @cached_property
+    def labels(self) -> Labels:
+        """What the model's outputs mean."""
+        return read_labels(self.folder.labels)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.labels.class_names
+
+    @cached_property
+    def model(self) -> "keras.Model":
+        """The picture model: uint8 RGB pictures of any size to probabilities."""
+        from tltool.export.predictor import load_model
+
+        return load_model(self.path).model
+
+    def evaluate(
+        self, data: Dataset | str | Path | None = None, report: Report = silent
+    ) -> Metrics | MultiLabelMetrics:
+        """Scores the model: on the pictures that the run held out, or on other labelled ones (see `evaluate_run`)."""
+        return self.metrics if data is None else evaluate_run(self, data, report).metrics
+
+    def export(self, out: str | Path, formats: Sequence[str] = ("keras",)) -> Bundle:
+        """Writes a bundle into a new or empty folder.
+
+        Raises:
+            ExportError: if a format is not offered, or the folder is not empty.
+            RunError: if the run did not finish.
+        """
+        return export_run(self.folder, Path(out), formats)
+
+
+def evaluate_run(run: Run, data: Dataset | str | Path, report: Report = silent) -> Evaluation:
+    """Scores a run on labelled pictures that it has not learned from.
+
+    Args:
+        run: A finished run.
+        data: Class folders named like the run's classes; where there is a test part, that part counts.
+        report: Told how many pictures are done.
+
+    Raises:
+        DataError: if a class is not one of the run's, or no picture is left to score.
+    """
+    run.folder.require_done()
+    data = data if isinstance(data, Dataset) else load_dataset(data, trainable=False)
+    learned = set(json.loads(run.folder.seen.read_text("utf-8")))
+    labels = run.labels
+    return evaluate_model(run.model, labels.class_names, labels.threshold, learned, data, report)
+
+
+def open_run(path: str | Path) -> Run:
+    """A run by its folder.
+
+    Raises:
+        RunError: if there is none.
+    """
+    folder = RunFolder(Path(path))
+    folder.read_state()
+    return Run(folder)
