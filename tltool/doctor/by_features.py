@@ -6,7 +6,7 @@ import numpy as np
 
 from tltool.data.dataset import Dataset
 from tltool.doctor.findings import Finding, by_severity, counted
-from tltool.doctor.odd_ones import FEWEST, odd_ones
+from tltool.doctor.odd_ones import odd_ones
 from tltool.doctor.suspects import FOLDS, L2, Suspects, suspected_labels
 from tltool.errors import DataError
 from tltool.heads.cross_validation import out_of_fold_logits
@@ -33,15 +33,13 @@ def diagnose_features(
         seed: Of the folds.
         report: Told how many pictures are done.
     """
-    values = features.select([stage for stage, _, _ in features.layout.columns], ("mean",))
-    return by_severity((*_suspected(data, values, seed, report), *_odd(data, values, seed)))
+    return by_severity((*_suspected(data, features, seed, report), *_odd(data, features, seed)))
 
 
-def _suspected(data: Dataset, values: np.ndarray, seed: int, report: Report) -> list[Finding]:
+def _suspected(data: Dataset, features: "FeatureTable", seed: int, report: Report) -> list[Finding]:
     if len(data.class_names) < 2:
         return []
-    labels = data.labels_of(range(len(data)))
-    suspects = suspected_labels(_probabilities(data, values, labels, seed, report), labels)
+    suspects = suspected_labels(out_of_fold(data, features, seed, report), data.labels_of(range(len(data))))
     if not len(suspects.flagged):
         return []
     files = tuple(data.files[i] for i in suspects.flagged)
@@ -62,8 +60,19 @@ def _suspected(data: Dataset, values: np.ndarray, seed: int, report: Report) -> 
     ]
 
 
-def _probabilities(data: Dataset, values: np.ndarray, labels: np.ndarray, seed: int, report: Report) -> np.ndarray:
-    """Out-of-fold probabilities of all pictures, shape (N, C); NaN where none can be had."""
+def out_of_fold(data: Dataset, features: "FeatureTable", seed: int = 0, report: Report = silent) -> np.ndarray:
+    """What heads that have not learned from a picture say of it.
+
+    Args:
+        data: The data set.
+        features: Row i is picture i of it.
+        seed: Of the folds.
+        report: Told how many pictures are done.
+
+    Returns:
+        Probabilities, shape (N, C); NaN for pictures that cannot be held out.
+    """
+    values, labels = _all_stages(features), data.labels_of(range(len(data)))
     prob = np.full((len(data), len(data.class_names)), np.nan)
     order = np.random.default_rng(seed).permutation(len(data))
     parts = np.array_split(order, -(-len(data) // AT_ONCE))
@@ -79,6 +88,10 @@ def _probabilities(data: Dataset, values: np.ndarray, labels: np.ndarray, seed: 
     return prob
 
 
+def _all_stages(features: "FeatureTable") -> np.ndarray:
+    return features.select([stage for stage, _, _ in features.layout.columns], ("mean",))
+
+
 def _given(data: Dataset, index: int) -> str:
     return BETWEEN_LABELS.join(data.label_names(index))
 
@@ -90,10 +103,8 @@ def _suggested(data: Dataset, index: int, suspects: Suspects) -> str:
     return BETWEEN_LABELS.join(sorted({*data.label_names(index)} ^ {name})) or "none"
 
 
-def _odd(data: Dataset, values: np.ndarray, seed: int) -> list[Finding]:
-    if len(data) < FEWEST:
-        return []
-    odd, scores = odd_ones(values, seed)
+def _odd(data: Dataset, features: "FeatureTable", seed: int) -> list[Finding]:
+    odd, scores = odd_ones(_all_stages(features), seed)
     if not len(odd):
         return []
     files = tuple(data.files[i] for i in odd)
