@@ -17,6 +17,7 @@ from tests.pictures import make_class_folders
 from tests.trained import TINY
 from tltool.cli import app
 from tltool.data import load_dataset
+from tltool.doctor.checkup import check_up
 from tltool.errors import DataError, RunError
 from tltool.evaluation.multi_label import MultiLabelMetrics
 from tltool.run import evaluate_run
@@ -190,7 +191,7 @@ def test_a_leaking_test_part_is_scored_twice(photos, tmp_path, capsys):
         + [word for setting in TINY for word in ("--set", setting)],
         standalone_mode=False,
     )
-    assert "Without copies of pictures that it learned from" in capsys.readouterr().out
+    assert "Without the 4 of them that leaked: top-1" in capsys.readouterr().out
     run = tl.open_run(tmp_path / "run")
     assert run.metrics.pictures == 12
     assert run.metrics_without_leaks.pictures == 8
@@ -211,6 +212,53 @@ def test_a_leaking_validation_part_is_cleaned(photos, tmp_path):
     assert "val/dark/copy.png" not in run.data.files
     (problem,) = run.data.problems
     assert str(problem) == "val/dark/copy.png: a copy of a training picture, so it validates nothing"
+
+
+def test_copies_in_a_set_of_train_and_valid_are_all_learned_from(photos, tmp_path):
+    for path in sorted(photos.rglob("*.png")):
+        part = "valid" if path.stem.endswith(("0", "5")) else "train"
+        (tmp_path / "parts" / part / path.parent.name).mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, tmp_path / "parts" / part / path.parent.name)
+        if part == "train":
+            shutil.copy(path, tmp_path / "parts" / part / path.parent.name / f"again {path.name}")
+    checkup = check_up(load_dataset(tmp_path / "parts"))
+    assert checkup.data.problems == ()
+    assert len(checkup.data.indices("train", "valid")) == 64
+    assert len(checkup.leaks) == 0
+
+
+def test_a_group_on_both_sides_is_a_leak(photos, tmp_path):
+    rows = []
+    for i, path in enumerate(sorted(photos.rglob("*.png"))):
+        part = "test" if i % 5 == 0 else "train"
+        group = "both" if i in (0, 1) else f"only {i}"
+        rows.append((path.relative_to(photos).as_posix(), path.parent.name, part, group))
+    folder = Path(shutil.copytree(photos, tmp_path / "photos"))
+    manifest = write_manifest(folder / "all.csv", ("path", "label", "split", "patient"), rows)
+    checkup = check_up(load_dataset(manifest))
+    assert [checkup.data.files[i] for i in checkup.leaks] == [rows[0][0]]
+
+
+def test_a_run_may_lie_beside_a_manifest(photos, tmp_path, monkeypatch):
+    folder = Path(shutil.copytree(photos, tmp_path / "photos"))
+    rows = [(path.relative_to(folder).as_posix(), path.parent.name) for path in sorted(folder.rglob("*.png"))]
+    write_manifest(folder / "labels.csv", ("path", "label"), rows)
+    monkeypatch.chdir(folder)
+    run = tl.fit("labels.csv", "linear-probe", settings=TINY)
+    assert run.path == Path("runs/labels-1")
+    assert load_dataset("labels.csv").files == run.data.files
+
+
+def test_a_test_part_of_copies_alone_has_no_honest_score(photos, tmp_path, capsys):
+    for part in ("train", "test"):
+        shutil.copytree(photos, tmp_path / "parts" / part)
+    app(
+        ["fit", str(tmp_path / "parts"), "--recipe", "linear-probe", "--out", str(tmp_path / "run")]
+        + [word for setting in TINY for word in ("--set", setting)],
+        standalone_mode=False,
+    )
+    assert "All 40 of them leaked" in capsys.readouterr().out
+    assert tl.open_run(tmp_path / "run").metrics_without_leaks is None
 
 
 NO_KERAS = """

@@ -1,5 +1,6 @@
 """The command line. Results go to standard output, progress and remarks to standard error."""
 
+import io
 import json
 import os
 import re
@@ -66,6 +67,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and 
 
 def main() -> None:
     """Runs a command; a user's mistake is one clear message and status 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a file name may hold what a code page has no letter for
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except TltoolError as error:
@@ -113,6 +117,7 @@ def inspect(
     decision = None
     with console.progress() as listener:
         report = console.as_report(listener)
+        _check_settings(settings, no_features)
         loaded = _load(data, columns, report, seed)
         if no_features:
             from tltool.inspection.files import inspect_files
@@ -146,11 +151,12 @@ def doctor(
 ) -> None:
     """Find what is wrong with a data set: damaged files, copies, leaks, suspected labels. Changes nothing in it."""
     from tltool import console
-    from tltool.doctor.quarantine import check_target, copy_clean
+    from tltool.doctor.quarantine import LEFT_OUT, check_target, copy_clean
     from tltool.doctor.report import write_report
 
     with console.progress() as listener:
         report = console.as_report(listener)
+        _check_settings(settings, no_features)
         if html is not None:
             _check_new(html, "--html")
         loaded = _load(data, columns, report, seed, trainable=False)
@@ -172,7 +178,9 @@ def doctor(
     if html is not None:
         console.remark(f"Report: {html}")
     if copied is not None:
-        console.remark(f"{copied} pictures copied to {quarantine}; nothing was changed in {data}.")
+        left_out = quarantine / LEFT_OUT
+        why = f" {left_out} says what was left out." if left_out.is_file() else ""
+        console.remark(f"{copied} pictures copied to {quarantine}; nothing was changed in {data}.{why}")
     if as_json:
         answer = {
             "source": seen.source,
@@ -323,6 +331,11 @@ def _load(
             raise TltoolError(f"--column {column}: write it as role=name, for example label=diagnosis.")
         named[role.strip()] = name.strip()
     return load_dataset(data, seed, trainable=trainable, columns=named, report=report)
+
+
+def _check_settings(settings: list[str] | None, no_features: bool) -> None:
+    if settings and no_features:
+        raise TltoolError("--set chooses a backbone, and --no-features looks through none. Leave out one of them.")
 
 
 def _check_new(file: Path, option: str) -> None:

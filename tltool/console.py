@@ -94,7 +94,10 @@ def show_inspection(facts: "Inspection", decision: "Decision | None") -> None:
     for note in facts.health.notes:
         results.print(f"  {escape(note)}")
     told = {problem.path for problem in facts.health.problems}
-    show_findings([finding for finding in facts.health.findings if not finding.files or set(finding.files) - told])
+    findings = [finding for finding in facts.health.findings if not finding.files or set(finding.files) - told]
+    show_findings(findings)
+    if findings:
+        remark(f"`tltool doctor {facts.source} --html FILE` shows all of it with pictures.")
     counts = Table("class", "training pictures", title="Size", title_justify="left")
     for name, count in facts.size.per_class.items():
         counts.add_row(escape(name), str(count))
@@ -129,6 +132,8 @@ def show_diagnosis(diagnosis: "Diagnosis") -> None:
     show_findings(diagnosis.findings)
     if not diagnosis.findings:
         results.print("Nothing is wrong with it.")
+    else:
+        remark("--html FILE shows all of it with pictures, --json lists every file.")
 
 
 def show_findings(findings: "Sequence[Finding]") -> None:
@@ -148,7 +153,9 @@ def show_run(run: "Run") -> None:
     results.print(f"Recipe: {escape(run.decision['used'])}")
     show_metrics(run.metrics)
     if run.metrics_without_leaks is not None:
-        results.print(f"Without copies of pictures that it learned from: {run.metrics_without_leaks}")
+        results.print(f"Without the {run.leaked} of them that leaked: {run.metrics_without_leaks}")
+    elif run.leaked:
+        results.print(f"All {run.leaked} of them leaked: it learned from copies, so this says nothing of new pictures.")
 
 
 def show_metrics(metrics: "Metrics | MultiLabelMetrics") -> None:

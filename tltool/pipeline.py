@@ -12,6 +12,7 @@ import numpy as np
 
 from tltool.backbones import Backbone, load_backbone
 from tltool.data import Dataset, load_dataset
+from tltool.data.listing import would_join
 from tltool.decision import TABLE, Decision, decide
 from tltool.doctor.by_features import diagnose_features
 from tltool.doctor.checkup import Checkup, check_up
@@ -196,7 +197,7 @@ def fit(
     chosen = _as_recipe(recipe, settings)
     data = _as_dataset(data, seed)
     parent = RUNS if out is None else Path(out)
-    if parent.resolve().is_relative_to(data.root.resolve()):
+    if would_join(data, parent):
         raise RunError(
             f"{parent}: lies inside the data set, which it would spoil. Give an --out outside of {data.root}."
         )
@@ -322,7 +323,7 @@ def _inspect(
 ) -> Inspection:
     data = checkup.data
     rows = data.indices("train", "valid")
-    labels, groups = data.labels_of(rows), data.groups_of(rows)
+    labels, groups = data.labels_of(rows), data.together_of(rows)
     specs = [probe_spec(load_recipe(name), backbone) for name in PROBES]
     return Inspection(
         source=data.source,

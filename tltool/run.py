@@ -37,9 +37,14 @@ class Run:
 
     @cached_property
     def metrics_without_leaks(self) -> Metrics | MultiLabelMetrics | None:
-        """The same without held-out pictures of which a copy was learned from; None where there are no such."""
+        """The same without the `leaked` pictures; None where there are none, or no others."""
         scores = self._scores.get("without_leaks")
         return None if scores is None else read_metrics(scores)
+
+    @property
+    def leaked(self) -> int:
+        """Held-out pictures of which a copy, or another one of its group, was learned from."""
+        return self._scores["leaked"]
 
     @cached_property
     def _scores(self) -> dict:

@@ -1,6 +1,7 @@
 """Small files that would take hours or fill the memory."""
 
 import io
+import time
 
 import pytest
 from PIL import Image
@@ -8,6 +9,7 @@ from PIL import Image
 from tests.hostile import encoded, jpeg2000_sizes, jpeg_with_scans, png, tiff_with_tiles, with_sizes
 from tltool.data import bombs
 from tltool.data.bombs import MAX_PIXELS, MAX_SCANS, MAX_SIDE, MAX_TILES, check_content, check_size
+from tltool.data.decoding import decode
 from tltool.errors import PictureError
 
 BROAD = MAX_PIXELS // MAX_SIDE
@@ -109,3 +111,25 @@ def test_tiles_of_a_tiff(side: int, refused: bool) -> None:
 def test_sound_pictures_pass(kind: str) -> None:
     check(encoded(kind))
     check(png(3, 2))
+
+
+@pytest.mark.parametrize("filling", [b"\0", b"\xff"], ids=["zeros", "fill bytes"])
+def test_a_jpeg_header_full_of_padding_is_refused_at_once(filling):
+    data = b"\xff\xd8\xff\xe0" + b"\0\2" + filling * 20_000_000
+    start = time.monotonic()
+    with pytest.raises(PictureError, match="bytes of padding in its header") as raised:
+        decode(data)
+    assert time.monotonic() - start < 5  # Pillow alone walks it byte by byte
+    assert raised.value.kind == "damaged"
+
+
+def test_a_jpeg_header_of_endless_segments_is_refused():
+    with pytest.raises(PictureError, match=r"more than 10,000 segments"):
+        decode(b"\xff\xd8" + b"\xff\xe1\0\2" * 20_000)
+
+
+def test_padding_as_encoders_write_it_is_passed_over():
+    buffer = io.BytesIO()
+    Image.new("RGB", (20, 10), (200, 30, 60)).save(buffer, "JPEG")
+    whole = buffer.getvalue()
+    assert decode(whole[:2] + b"\xff" * 100 + whole[2:]).shape == (10, 20, 3)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tltool.data.copies import find_copies
+from tltool.data.copies import SAME_BELOW, find_copies
+from tltool.data.likeness import describe, nearest
 from tltool.data.record import THUMBNAIL, measure
 
 
@@ -39,6 +40,7 @@ CHANGES = {
     "mirrored": lambda picture: encoded(picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT), "JPEG", quality=85),
     "upside down": lambda picture: encoded(picture.transpose(Image.Transpose.FLIP_TOP_BOTTOM), "JPEG", quality=85),
     "turned by half": lambda picture: encoded(picture.transpose(Image.Transpose.ROTATE_180)),
+    "turned by a quarter": lambda picture: encoded(picture.transpose(Image.Transpose.ROTATE_90), "JPEG", quality=85),
     "brighter": lambda picture: encoded(picture.point(lambda value: min(255, value * 1.05 + 4)), "JPEG", quality=85),
 }
 
@@ -65,6 +67,38 @@ def test_exact_and_near_copies_of_one_picture_are_one_group():
     found = find_copies(["one", "two", "again", "one"], thumbnails)
     assert found.exact == ((0, 3),)
     assert found.groups == ((0, 2, 3),)
+
+
+def test_the_order_of_the_files_does_not_matter():
+    random = np.random.default_rng(0)
+    base = np.stack([thumbnail(encoded(picture)) for picture in pictures(150)])
+    thumbnails = np.clip(np.tile(base, (2, 1, 1)) + random.integers(-25, 26, (300, 32, 32)), 0, 255).astype(np.uint8)
+    order = random.permutation(300)
+    found = find_copies([str(i) for i in range(300)], thumbnails)
+    shuffled = find_copies([str(i) for i in order], thumbnails[order])
+    assert 50 < len(found.groups) < 150
+    assert {frozenset(order[list(group)].tolist()) for group in shuffled.groups} == set(map(frozenset, found.groups))
+
+
+def icons(count: int) -> np.ndarray:
+    """White shapes on black of which a third has another one nearer than `SAME_BELOW`, like drawings of clothes."""
+    rows, columns = np.mgrid[-1:1:32j, -1:1:32j]
+    wave = np.arange(1, 4)[:, None, None] * np.arctan2(rows, columns)
+    height = np.random.default_rng(0).normal(0, 0.03, (count, 2, 3, 1, 1))
+    edge = 0.6 + (height[:, 0] * np.cos(wave) + height[:, 1] * np.sin(wave)).sum(axis=1)
+    return (255 / (1 + np.exp(20 * (np.hypot(rows, columns) - edge)))).astype(np.uint8)
+
+
+def test_icons_that_all_look_alike_are_not_copies_but_their_copies_are():
+    made = icons(600)
+    distances, _ = nearest(describe(made), 1)
+    assert (distances < SAME_BELOW).mean() > 0.25
+    noise = np.random.default_rng(1).integers(-3, 4, (20, 32, 32))
+    again = np.clip(made[:20] + noise, 0, 255).astype(np.uint8)
+    found = find_copies([str(i) for i in range(620)], np.concatenate([made, again]))
+    together = {i: group for group in found.groups for i in group}
+    assert all(600 + i in together[i] for i in range(20))
+    assert len(together) <= 60
 
 
 @pytest.mark.parametrize("count", [0, 1])

@@ -167,9 +167,10 @@ def test_copies_join_the_groups_that_they_touch(tmp_path: Path) -> None:
     position = {file: i for i, file in enumerate(data.files)}
     joined = data.keeping_together([[position["cat/0.png"], position["dog/23.png"]]])
     whole = [*(f"cat/{i}.png" for i in range(4)), *(f"dog/{i}.png" for i in range(20, 24))]
-    assert len({joined.groups[position[file]] for file in whole}) == 1
+    assert len({joined.together[position[file]] for file in whole}) == 1
     assert len({joined.parts[position[file]] for file in whole}) == 1
-    assert len(set(joined.groups)) == 11
+    assert len(set(joined.together)) == 11
+    assert joined.groups == data.groups  # the source's own stay what they are
 
 
 def test_copies_across_given_parts_stay_where_they_are(tmp_path: Path) -> None:

@@ -171,7 +171,7 @@ def test_groups_that_are_made_of_copies_are_told_as_copies():
     data = parts()
     group = ("test/cat/0.jpg", "train/cat/1.jpg")
     together = data.keeping_together([[data.files.index(file) for file in group]])
-    assert len(set(together.groups)) == 2
+    assert len(set(together.together)) == 2
     assert "group-leak" not in found(together, exact=[group])
     assert "leak" in found(together, exact=[group])
 

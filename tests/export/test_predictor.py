@@ -115,6 +115,12 @@ def test_prediction_is_the_most_probable_class(bundle, pictures):
         assert math.isclose(sum(prediction.probabilities.values()), 1, abs_tol=1e-5)
 
 
+def test_one_path_needs_no_list(bundle, pictures):
+    (alone,) = load_model(bundle).predict(str(pictures / "wide.png"))
+    assert alone.path == pictures / "wide.png"
+    assert len(load_model(bundle).predict(pictures)) == len(list(pictures.rglob("*.*")))
+
+
 def copy_of(bundle: Path, folder: Path) -> Path:
     return Path(shutil.copytree(bundle, folder / "copy"))
 

@@ -202,6 +202,14 @@ def test_a_class_of_one_group_is_never_held_out():
     assert all(held_out.max() < 20 for _, held_out in _splits(labels, 4, 2, 0, groups))
 
 
+def test_classes_of_one_group_each_are_cross_validated_all_the_same():
+    problem = made([12, 12])
+    groups = ["a"] * 12 + ["b"] * 12
+    assert list(_splits(problem.labels, 4, 1, 0, groups)) == []
+    with_groups = cross_validate(problem, STRENGTHS, 4, 1, 0, groups=groups)
+    assert with_groups.path == cross_validate(problem, STRENGTHS, 4, 1, 0).path
+
+
 def test_several_labels_are_dealt_out_by_the_rarest():
     random = np.random.default_rng(0)
     labels = (random.random((200, 3)) < [0.9, 0.5, 0.1]).astype(int)

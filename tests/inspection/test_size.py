@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tltool.data import Dataset
+from tltool.data.dataset import Row, build
 from tltool.inspection.size import Size, measure_size
 
 
@@ -22,6 +23,7 @@ def index(rows):
         seed=0,
         given=tuple(part for _, part in pictures),
         groups=("",) * len(pictures),
+        together=("",) * len(pictures),
     )
 
 
@@ -33,6 +35,13 @@ def test_held_out_pictures_do_not_count_as_data():
     assert size.images == 11
     assert size.held_out == 57
     assert size.classes == 2
+
+
+def test_a_picture_of_several_classes_counts_once():
+    rows = [Row(f"{i}.png", ("sea", "sky", "sun")[: 1 + i % 3]) for i in range(30)]
+    size = measure_size(build("s", Path("nowhere"), rows, seed=0, multi_label=True))
+    assert size.images + size.held_out == 30
+    assert sum(size.per_class.values()) > 1.5 * size.images
 
 
 def test_a_class_without_training_pictures_is_still_a_class():

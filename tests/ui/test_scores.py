@@ -13,7 +13,7 @@ from tltool.evaluation.multi_label import score_multi_label
 from tltool.ui.gallery import pick
 from tltool.ui.scores import headline, mistakes_in_words, score_in_words
 
-ABOUT = {"recipe": "linear-probe", "seconds": 8.0}
+ABOUT = {"recipe": "linear-probe", "seconds": 8.0, "leaked": 0}
 
 
 def single(wrong: int = 2) -> dict:
@@ -67,6 +67,11 @@ def test_leaks_are_told_with_the_score_to_trust(make):
     (warning,) = drawn(metrics).warning
     assert "3 of the held-out pictures are copies" in warning.value
     assert "75.0%, on 20 pictures: that is the one to trust" in warning.value
+
+
+def test_a_score_on_nothing_but_leaks_is_no_score():
+    (error,) = drawn(single() | {"leaked": 20}).error
+    assert "All held-out pictures are copies" in error.value
 
 
 @pytest.fixture(scope="module")

@@ -13,15 +13,17 @@ MAX_PIXELS = 2**27
 # JPEG's own bound on a side, in pixels. Of a longer one the other side is a sliver, and resizing takes memory by the
 # longer side alone.
 MAX_SIDE = 65_535
-MAX_TILE_PIXELS = (
-    2**24
-)  # of a TIFF; 4096 x 4096 is the largest in use, and a tile is decoded whole, however small the rest
-MAX_TILES = (
-    4096  # of a JPEG 2000; each takes 12 KB before a pixel is decoded, and 256 x 256 tiles of 2**27 pixels are 2048
-)
+# Of a TIFF; 4096 x 4096 is the largest in use, and a tile is decoded whole, however small the rest.
+MAX_TILE_PIXELS = 2**24
+# Of a JPEG 2000; each takes 12 KB before a pixel is decoded, and 256 x 256 tiles of 2**27 pixels are 2048.
+MAX_TILES = 4096
+# Of a JPEG, before its first scan; cameras write some dozens of segments, and pad none of them.
+MAX_SEGMENTS = 10_000
+MAX_PADDING = 2**16
 MAX_SCANS = 100  # of a JPEG; encoders write about 10, and each is a walk over the whole picture: 2000 took 43 seconds
 
 JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # but for those that stand inside entropy-coded data
+PADDING = re.compile(rb"[\x00\xff]*")
 START_OF_SCAN = b"\xff\xda"
 END_OF_IMAGE = 0xD9
 CODESTREAM = b"\xff\x4f\xff\x51"  # JPEG 2000: start, and the marker of the segment with the sizes
@@ -39,6 +41,28 @@ def check_size(width: int, height: int) -> None:
         raise PictureError(
             f"{width:,} x {height:,} pixels; at most {MAX_PIXELS:,} in all are read: save it smaller", "too-large"
         )
+
+
+def check_header(data: bytes) -> None:
+    """Refuses a JPEG whose header Pillow would walk byte by byte for minutes.
+
+    Raises:
+        PictureError: kind "damaged".
+    """
+    if not data.startswith(b"\xff\xd8"):
+        return
+    at = 2
+    for _ in range(MAX_SEGMENTS):
+        start = PADDING.match(data, at).end()
+        if start - at > MAX_PADDING:
+            raise PictureError(f"damaged picture: {start - at:,} bytes of padding in its header")
+        marker = data[start - 1 : start + 1]
+        # A scan, the end, or no marker at all: what follows is no walk any more.
+        if len(marker) < 2 or marker[0] != 0xFF or marker[1] in (0xDA, END_OF_IMAGE):
+            return
+        length = int.from_bytes(data[start + 1 : start + 3])
+        at = start + 1 + max(length, 2)
+    raise PictureError(f"damaged picture: more than {MAX_SEGMENTS:,} segments in its header")
 
 
 def check_content(image: Image.Image, data: bytes) -> None:

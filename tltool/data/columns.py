@@ -74,11 +74,24 @@ def find_columns(header: Sequence[str], chosen: Mapping[str, str] | None, shown:
     if found["path"] is not None and found["path"] == found["label"]:
         faults.append(f"column '{header[found['path']]}' cannot be both path and label")
     if faults:
+        if found["path"] is found["label"] is None and not chosen:
+            faults.append("the first row must name the columns")
         raise DataError(
             f"{shown}: {'; '.join(faults)}. Its columns are: {shortened(header)}. "
             'Name one with --column label=NAME, in Python with columns={"label": "NAME"}.'
         )
     return Columns(**found)
+
+
+def notes_on_columns(header: Sequence[str], columns: Columns) -> list[str]:
+    """What was taken for what, where that is a matter of choice: there are columns that are not used, or groups."""
+    taken = {role: header[index] for role, index in columns._asdict().items() if index is not None}
+    if len(taken) == len(header) and columns.group is None:
+        return []
+    unused = [name for i, name in enumerate(header) if i not in columns]
+    rest = f"; not used: {shortened(unused)}" if unused else ""
+    groups = "; pictures of one group stay together" if columns.group is not None else ""
+    return [f"Columns: {', '.join(f'{role} is {name!r}' for role, name in taken.items())}{groups}{rest}."]
 
 
 def _matches(header: Sequence[str], role: str, name: str | None) -> tuple[list[int], str]:

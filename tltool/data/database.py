@@ -12,9 +12,12 @@ from tltool.errors import TltoolError
 CHUNK = 500  # keys in one query; SQLite allows 999 variables in its oldest builds
 LOCK_TIMEOUT = 60.0  # seconds to wait for another process that is writing
 DAMAGED = frozenset((sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB))
-# What a disk answers that is full, read-only or gone.
+# What a disk answers that is full, read-only or gone, and a file that another process does not let go.
 UNUSABLE = frozenset(
-    (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PERM)
+    (
+        *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR),
+        *(sqlite3.SQLITE_PERM, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL),
+    )
 )
 T = TypeVar("T")
 

@@ -69,7 +69,8 @@ class Dataset:
         class_names: Sorted; `labels` index it.
         seed: Of the split.
         given: The parts that the source came with, None where it does not say, one a file.
-        groups: Files with the same non-empty name stay in one part, one a file.
+        groups: The source's own (patients, videos), "" for none, one a file.
+        together: Files with the same non-empty name stay in one part, one a file: the groups, joined with copies.
         multi_label: Whether a picture may have several classes.
         problems: Files that were left out.
         notes: What was decided while reading the source, in words.
@@ -84,6 +85,7 @@ class Dataset:
     seed: int
     given: tuple[str | None, ...]
     groups: tuple[str, ...]
+    together: tuple[str, ...]
     multi_label: bool = False
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
@@ -123,9 +125,9 @@ class Dataset:
             matrix[row, list(self.labels[i])] = 1
         return matrix
 
-    def groups_of(self, indices: Sequence[int] | np.ndarray) -> list[str]:
-        """Groups of the pictures at these positions, length n."""
-        return [self.groups[i] for i in indices]
+    def together_of(self, indices: Sequence[int] | np.ndarray) -> list[str]:
+        """What the pictures at these positions must not be parted from, by name, length n."""
+        return [self.together[i] for i in indices]
 
     def label_names(self, index: int) -> tuple[str, ...]:
         """Names of the classes of one picture."""
@@ -161,6 +163,7 @@ class Dataset:
             parts=tuple(self.parts[i] for i in keep),
             given=given,
             groups=tuple(self.groups[i] for i in keep),
+            together=tuple(self.together[i] for i in keep),
             problems=self.problems + problems,
         )
         # Where nothing is left of what the source held out, holding out others would hide that.
@@ -181,28 +184,28 @@ class Dataset:
         for index, group in enumerate(self.groups):
             if group:
                 own.setdefault(group, []).append(index)
-        groups = list(self.groups)
+        together = list(self.groups)
         for members in join_groups(len(self), [*own.values(), *sets]):
             # Named after a member, which no other group can be: group names of the source only need to differ.
-            name = next((groups[i] for i in members if groups[i]), f"copies of {self.files[members[0]]}")
+            name = next((together[i] for i in members if together[i]), f"copies of {self.files[members[0]]}")
             for index in members:
-                groups[index] = name
-        return replace(self, groups=tuple(groups))._split_again()
+                together[index] = name
+        return replace(self, together=tuple(together))._split_again()
 
     def _split_again(self) -> "Dataset":
-        parts, _ = assign_parts(self.files, self.labels, self.given, self.seed, self.groups)
+        parts, _ = assign_parts(self.files, self.labels, self.given, self.seed, self.together)
         return replace(self, parts=tuple(parts))
 
     def to_json(self) -> dict[str, Any]:
         """What a run folder stores as `data.json`; `from_json` reads it back."""
-        rows = zip(self.files, self.labels, self.parts, self.given, self.groups, strict=True)
+        rows = zip(self.files, self.labels, self.parts, self.given, self.groups, self.together, strict=True)
         return {
             "source": self.source,
             "root": str(self.root),
             "seed": self.seed,
             "multi_label": self.multi_label,
             "class_names": list(self.class_names),
-            "columns": ["file", "labels", "part", "given_part", "group"],
+            "columns": ["file", "labels", "part", "given_part", "group", "together"],
             "files": [[file, list(labels), *rest] for file, labels, *rest in rows],
             "problems": [[problem.path, problem.reason, problem.kind] for problem in self.problems],
             "notes": list(self.notes),
@@ -210,7 +213,7 @@ class Dataset:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Dataset":
-        files, labels, parts, given, groups = zip(*values["files"], strict=True)
+        files, labels, parts, given, groups, together = zip(*values["files"], strict=True)
         return cls(
             source=values["source"],
             root=Path(values["root"]),
@@ -221,6 +224,7 @@ class Dataset:
             seed=values["seed"],
             given=given,
             groups=groups,
+            together=together,
             multi_label=values["multi_label"],
             problems=tuple(Problem(*problem) for problem in values["problems"]),
             notes=tuple(values["notes"]),
@@ -280,6 +284,7 @@ def build(
         seed=seed,
         given=given,
         groups=groups,
+        together=groups,
         multi_label=multi_label,
         problems=tuple(problems),
         notes=(*notes, *split_notes),

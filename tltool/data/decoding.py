@@ -18,7 +18,7 @@ from tltool.errors import PictureError
 # resampling filter, so that the result stays within a few grey levels of full decoding; less shows as aliasing.
 REDUCING_GAP = 3
 SIXTEEN_BIT = 257  # 65535 / 255
-MAX_FILE_BYTES = 2**30  # the largest picture that is decoded, without compression and with 8 bytes a pixel
+MAX_FILE_BYTES = 2**29  # the largest picture that is decoded, without compression; each core may hold one such file
 BACKGROUND = (255, 255, 255)  # transparent pixels hold arbitrary colours; cut-outs are drawn for white pages
 
 # EXIF orientation -> what turns the stored rows upright; 1 is upright already. Exif 2.3, tag 0x0112.

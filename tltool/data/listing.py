@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from tltool.data.dataset import Problem
+from tltool.data.dataset import Dataset, Problem
 from tltool.data.formats import UNREADABLE_SUFFIXES, fault_of_name
 from tltool.errors import DataError
 
@@ -44,6 +44,14 @@ def is_litter(name: str) -> bool:
 def is_table(name: str) -> bool:
     """Whether a file of this name may be a manifest: CSV, TSV or Parquet."""
     return os.path.splitext(name)[1].lower() in TABLE_SUFFIXES
+
+
+def would_join(data: Dataset, path: Path) -> bool:
+    """Whether what is written to `path` would lie among the data set's files and be taken for a part of it.
+
+    A manifest names its pictures one by one; nothing beside them joins the set.
+    """
+    return not is_table(data.source) and path.expanduser().resolve().is_relative_to(data.root.resolve())
 
 
 def shortened(names: Iterable[str]) -> str:

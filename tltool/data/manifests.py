@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
-from tltool.data.columns import Columns, find_columns
+from tltool.data.columns import Columns, find_columns, notes_on_columns
 from tltool.data.dataset import PARTS, Dataset, Problem, Row, build
 from tltool.data.layout import PART_NAMES, check_parts, notes_on_case
 from tltool.data.listed_files import Finder
@@ -57,10 +57,11 @@ def read_manifest(
     path = path.absolute()
     where = source if PurePath(source).name == path.name else f"{source}, {path.name}"
     table = open_table(path, where)
-    rows, problems = _read(table, find_columns(table.header, columns, where), path.name)
+    chosen = find_columns(table.header, columns, where)
+    rows, problems = _read(table, chosen, path.name)
     if not rows and not problems:
         raise DataError(f"{where}: no rows below the header. Add one for each picture.")
-    notes = [*notes, *table.notes]
+    notes = [*notes, *table.notes, *notes_on_columns(table.header, chosen)]
     parts = _parts_of(rows, where, trainable)
     if multi_label is None:
         multi_label = any(SEPARATOR in row.label for row in rows)

@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext
 
 from PIL import Image, UnidentifiedImageError
 
-from tltool.data.bombs import check_content, check_size
+from tltool.data.bombs import check_content, check_header, check_size
 from tltool.data.formats import FORMATS
 from tltool.data.quiet import quiet_pillow
 from tltool.data.truncation import ends_early
@@ -39,6 +39,7 @@ def opened(data: bytes) -> Iterator[Image.Image]:
         raise PictureError("the file is empty (0 bytes)", "empty")
     with quiet_pillow():
         try:
+            check_header(data)
             with _open(data) as image:
                 width, height = image.size
                 check_size(width, height)

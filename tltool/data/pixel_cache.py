@@ -7,6 +7,7 @@ a cache: whatever is missing, damaged, unwritable or full costs time, never a ru
 import logging
 import math
 import os
+import secrets
 import shutil
 import threading
 import time
@@ -133,8 +134,9 @@ class PixelCache:
         return self.folder / key[0] / f"{key}-{framing.size}-{framing.fit}.{FORMAT}"
 
     def _write(self, path: Path, pixels: np.ndarray) -> None:
-        # Threads may write the same picture at once: a name for each.
-        temporary = path.with_name(f"{WRITING}{os.getpid()}-{threading.get_ident()}")
+        # Threads may write the same picture at once, and containers that share the folder may have the same numbers of
+        # processes and threads: a random name for each.
+        temporary = path.with_name(f"{WRITING}{secrets.token_hex(8)}")
         try:
             with open(temporary, "wb", buffering=0) as file:
                 # Unbuffered, so that the system may take less than it is given.

@@ -1,4 +1,4 @@
-"""What only shows through a network: labels that are probably wrong, and pictures like no others."""
+"""What only shows through a network: labels that look wrong, and pictures like no others."""
 
 from typing import TYPE_CHECKING
 
@@ -49,10 +49,10 @@ def _suspected(data: Dataset, features: "FeatureTable", seed: int, report: Repor
             kind="suspected-labels",
             severity="warning",
             message=(
-                f"{counted(len(files), 'label is', 'labels are')} probably wrong: heads that have not learned from the "
-                "picture are sure of another."
+                f"{counted(len(files), 'label looks', 'labels look')} doubtful: heads that have not learned from the "
+                "picture are sure of another. Half of such labels or more are wrong, and others may be wrong as well."
             ),
-            fix="Look at them, the first are the most doubtful, and correct those that are wrong at their source.",
+            fix="Look at these, the first are the most doubtful; correct what is wrong at its source, and look again.",
             files=files,
             details=tuple(f"labelled {given}, looks like {better}" for given, better in pairs),
             labels=pairs,
@@ -80,7 +80,7 @@ def out_of_fold(data: Dataset, features: "FeatureTable", seed: int = 0, report: 
         report(TASK, number * AT_ONCE if number else 0, len(data))
         try:
             problem = LogisticProblem(values[rows], labels[rows], len(data.class_names))
-            logits = out_of_fold_logits(problem, L2, FOLDS, seed, data.groups_of(rows))
+            logits = out_of_fold_logits(problem, L2, FOLDS, seed, data.together_of(rows))
         except DataError:  # nothing can be held out
             continue
         prob[rows] = to_probabilities(logits, data.multi_label)

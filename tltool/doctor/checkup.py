@@ -8,7 +8,7 @@ import numpy as np
 from tltool.data.copies import Copies, find_copies
 from tltool.data.dataset import Dataset, Problem, check
 from tltool.data.decoding import Framing
-from tltool.data.leaks import leaked
+from tltool.data.leaks import leaked, parted_from_group
 from tltool.data.scan import Scan, scan
 from tltool.progress import Report, silent
 
@@ -24,8 +24,9 @@ class Checkup:
             the choice.
         scan: What its files hold.
         copies: Which of its pictures are the same one.
-        leaks: Positions of held-out pictures of which a copy is learned from, shape (n,). There are some only where the
-            source came with parts of its own, or where a class is hardly more than copies of one picture.
+        leaks: Positions of held-out pictures of which a copy, or another one of its group, is learned from, shape
+            (n,), sorted. There are some only where the source came with parts of its own, or where a class is hardly
+            more than copies of one picture.
     """
 
     data: Dataset
@@ -43,7 +44,7 @@ def check_up(
         data: As its source was indexed.
         framing: For which the pixels are kept on the way, for those who read the pictures next; None to keep none.
         report: Told how many files are done.
-        trainable: Whether what is left must be fit to train on; if not, the split is left as it is.
+        trainable: Whether what is left must be fit to train on.
 
     Raises:
         DataError: if too little is left.
@@ -51,16 +52,18 @@ def check_up(
     seen = scan(data.root, data.files, framing, report)
     data, seen = _leave_out(data, seen, seen.problems, trainable)
     copies = find_copies(seen.keys, seen.thumbnails)
-    if trainable and "valid" in data.given:
+    if trainable and {"valid", "test"} <= set(data.given):  # without a test part, valid is what the score is from
         # They would stop fine-tuning late and favour it over its probe: it has seen them.
         learned = leaked(data, copies, ("valid",), ("train",))
         reason = "a copy of a training picture, so it validates nothing"
         if len(learned) and len(learned) < len(data.indices("valid")):
             data, seen = _leave_out(data, seen, [Problem(data.files[i], reason, "leak") for i in learned], trainable)
             copies = find_copies(seen.keys, seen.thumbnails)
+    data = _keep_together(data, copies)
     if trainable:
-        data = check(_keep_together(data, copies))
-    return Checkup(data, seen, copies, leaked(data, copies))
+        check(data)
+    leaks = np.union1d(leaked(data, copies), parted_from_group(data))
+    return Checkup(data, seen, copies, leaks)
 
 
 def _leave_out(data: Dataset, seen: Scan, problems: Sequence[Problem], trainable: bool) -> tuple[Dataset, Scan]:

@@ -33,6 +33,13 @@ def check_classes(data: Dataset, readable: np.ndarray) -> Iterator[Finding]:
         yield from imbalance(data, learned)
     if any(held_out.values()):
         yield from few_held_out(data, held_out)
+    if len(data.class_names) == 1:
+        yield Finding(
+            kind="one-class",
+            severity="error",
+            message=f"There is only one class, {data.class_names[0]!r}: training refuses such a set.",
+            fix="Put the pictures of each class into a folder of their own.",
+        )
     yield from names_alike(data)
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from tltool.data.dataset import Dataset, Row, build
 from tltool.data.formats import PICTURE_SUFFIXES
 from tltool.data.layout import PART_NAMES
-from tltool.data.listing import is_litter, shortened
+from tltool.data.listing import is_litter, shortened, would_join
 from tltool.data.manifests import SEPARATOR
 from tltool.doctor.findings import Finding, dropped
 from tltool.errors import DataError
@@ -90,9 +90,9 @@ def check_target(data: Dataset, folder: Path) -> Path:
         DataError: if it is not new or empty, or lies in the data set.
     """
     try:
-        resolved, root = folder.expanduser().resolve(), data.root.resolve()
-        if resolved.is_relative_to(root):
-            raise DataError(f"{folder}: lies inside the data set. Give a folder outside of {root}.")
+        resolved = folder.expanduser().resolve()
+        if would_join(data, folder):
+            raise DataError(f"{folder}: lies inside the data set. Give a folder outside of {data.root}.")
         if resolved.exists() and (not resolved.is_dir() or any(resolved.iterdir())):
             raise DataError(f"{folder}: exists and is not empty. Give a new folder; nothing is overwritten.")
     except (OSError, RuntimeError) as error:
@@ -259,10 +259,11 @@ def _write_left_out(path: Path, data: Dataset, findings: Sequence[Finding]) -> N
     with path.open("x", encoding="utf-8", errors="surrogateescape", newline="") as file:
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")
         writer.writerow(["path", "finding", "detail"])
+        out = dropped(findings)
         for finding in findings:
-            out = set(finding.drop)
             details = dict(zip(finding.files, finding.details, strict=True)) if finding.details else _kept(finding, out)
-            writer.writerows([name, finding.kind, details.get(name, "")] for name in finding.files if name in out)
+            names = set(finding.drop)
+            writer.writerows([name, finding.kind, details.get(name, "")] for name in finding.files if name in names)
 
 
 def _kept(finding: Finding, out: Set[str]) -> dict[str, str]:

@@ -118,7 +118,7 @@ def leaks_of_valid(data: Dataset, scan: Scan, copies: Copies) -> Iterator[Findin
 
 def parted_groups(data: Dataset, copies: Copies) -> Iterator[Finding]:
     """Groups of the source (patients, videos) on both sides of the split that it came with."""
-    # Copies are told of as such, and `keeping_together` has made groups of them.
+    # Copies are told of as such.
     told = {*leaked(data, copies, ("test",), ("train", "valid")), *leaked(data, copies, ("valid",), ("train",))}
     members = defaultdict(list)
     for i, group in enumerate(data.groups):

@@ -92,7 +92,7 @@ class Predictor:
             )
         return model
 
-    def predict(self, paths: Iterable[str | Path], report: Report = silent) -> list[Prediction]:
+    def predict(self, paths: str | Path | Iterable[str | Path], report: Report = silent) -> list[Prediction]:
         """Classifies picture files; folders stand for the pictures in them.
 
         Returns:
@@ -107,12 +107,13 @@ class Predictor:
         return predictions
 
     def try_predict(
-        self, paths: Iterable[str | Path], report: Report = silent
+        self, paths: str | Path | Iterable[str | Path], report: Report = silent
     ) -> tuple[list[Prediction], tuple[Problem, ...]]:
         """Classifies what can be read, and tells what cannot and why."""
         from tltool.evaluation.inference import classify
 
-        files, missing = picture_files(paths)
+        # A text is a sequence too: of letters, each of which would be taken for a path.
+        files, missing = picture_files([paths] if isinstance(paths, (str, Path)) else paths)
         result = classify(self.model, files, report)
         predictions = [
             self._prediction(files[index], values) for index, values in zip(result.indices, result.values, strict=True)

@@ -72,12 +72,16 @@ def cross_validate(
         seed: Of the shuffles. The same labels and seed give the same folds, so two heads compare picture by picture.
         task: What to call this in reports.
         report: Told how many strengths are done.
-        groups: Pictures with the same non-empty name share a fold, length N; empty if there are none.
+        groups: Pictures with the same non-empty name share a fold, length N, unless nothing could be held out then;
+            empty if there are none.
 
     Raises:
         DataError: if no class has two pictures, so that nothing can be held out.
     """
     splits = list(_splits(problem.labels, folds, shuffles, seed, groups))
+    if not splits:
+        # Each class is one group: folds of pictures flatter, but a strength must be chosen by something.
+        splits = list(_splits(problem.labels, folds, shuffles, seed))
     if not splits:
         raise DataError("Cross-validation needs a class with at least 2 training pictures. Add pictures.")
     strengths = sorted(strengths, reverse=True)

@@ -90,7 +90,7 @@ def train(
     rows = data.indices("train") if recipe.stages else data.indices("train", "valid")
     tried = (b.validation for b in baselines if b.spec == spec and b.pictures == len(rows) and not recipe.stages)
     events.emit("stage", text=f"Solving the linear head on {len(rows)} pictures")
-    labels, groups = data.labels_of(rows), data.groups_of(rows)
+    labels, groups = data.labels_of(rows), data.together_of(rows)
     classes = len(data.class_names)
     head, validation = solve_probe(
         spec, features, rows, labels, classes, seed, next(tried, None), events.report, groups

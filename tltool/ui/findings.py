@@ -40,5 +40,9 @@ def _show_pictures(data: Dataset, finding: Mapping[str, Any], number: int) -> No
         return
     with st.container(horizontal=True, gap="small", key=f"finding-{number}"):
         for file, detail, picture in shown:
-            caption = plain(shortened(Path(file).name, NAME_LENGTH))
+            caption = plain(detail or shortened(Path(file).name, NAME_LENGTH))
             st.image(picture, width=SHOWN, alt=f"{file}: {detail}" if detail else file, caption=caption)
+    if len(finding["files"]) > PICTURES:
+        with st.expander(f"All {len(finding['files']):,} files"):
+            rows = [{"file": file, "what": detail} for file, detail in zip(finding["files"], details, strict=True)]
+            st.dataframe(rows, hide_index=True, width="stretch")

@@ -67,6 +67,11 @@ def show_scores(metrics: dict[str, Any]) -> None:
             f"{metrics['leaked']} of the held-out pictures are copies of pictures that the model learned from. Without "
             f"them the score is {headline(clean)}, on {clean['pictures']} pictures: that is the one to trust."
         )
+    elif metrics["leaked"]:
+        st.error(
+            "All held-out pictures are copies of pictures that the model learned from: "
+            "this score says nothing of new ones."
+        )
     tuning = metrics.get("validation")
     if tuning and tuning["fine_tuned_log_loss"] is None:
         st.caption("No epoch of fine-tuning gave a score, so you get the linear head that it would have started from.")
@@ -93,9 +98,9 @@ def _show_single_label(metrics: dict[str, Any]) -> None:
 def _show_multi_label(metrics: dict[str, Any]) -> None:
     pictures = metrics["pictures"]
     st.markdown(
-        f"On **{counted(pictures, 'picture')}** that it had never seen, the model found every class of "
-        f"**{metrics['exact_match']:.1%}** and named none that is not there. A class counts as there from a "
-        f"probability of {metrics['threshold']:.0%} on, which was tuned on other pictures."
+        f"For **{metrics['exact_match']:.1%}** of **{counted(pictures, 'picture')}** that it had never seen, all "
+        f"labels were exactly right. A class counts as there from a probability of {metrics['threshold']:.0%} on; that "
+        "was tuned on other pictures."
     )
     with st.container(horizontal=True):
         for name, key, meaning in MULTI_LABEL_NUMBERS:
