@@ -192,7 +192,14 @@ def test_an_archive_beside_pictures_is_left_packed_and_reported(tmp_path: Path, 
 
 
 def test_what_killed_processes_left_is_removed_after_a_day(tmp_path: Path, into: Path) -> None:
-    for name, age in ((".unpacking-old", 25), (".unpacking-new", 23), ("0123", 25), (".other", 25)):
+    for name, age in (
+        (".unpacking-old", 25),
+        (".copying-old", 25),
+        (".partial-old", 25),
+        (".unpacking-new", 23),
+        ("0123", 25),
+        (".other", 25),
+    ):
         (into / name / "cat").mkdir(parents=True)
         os.utime(into / name, (time.time() - age * 3600,) * 2)
     (into / ".unpacking-link").symlink_to(tmp_path)

@@ -7,7 +7,6 @@ import os
 import shutil
 import stat
 import tempfile
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import BinaryIO
 
 from tltool.data.listing import is_litter
 from tltool.data.members import CHUNK_BYTES, MAX_TOTAL_BYTES, Target, too_large
+from tltool.data.published import remove_abandoned
 from tltool.data.tars import unpack_tar
 from tltool.data.zips import unpack_zip
 from tltool.errors import DataError
@@ -26,7 +26,6 @@ NAME_DIGITS = 32  # hex digits of the SHA-256 in the folder's name: 128 bits, so
 # A dot in front: neither is ever listed as part of a data set, nor can an archive bring one along.
 WORKING_PREFIX = ".unpacking-"
 RECEIPT = ".unpacked.json"
-ABANDONED_AFTER = 24 * 3600  # seconds; unpacking takes minutes, so whoever began this was killed
 NESTED_SHOWN = 3  # names in a message
 
 # Endings of names, and the kind of archive that each stands for.
@@ -88,7 +87,7 @@ def unpack(archive: Path, into: Path, report: Report = silent) -> Path:
             if _is_complete(target):
                 return target
             into.mkdir(parents=True, exist_ok=True)
-            _remove_abandoned(into)
+            remove_abandoned(into)
             # A sibling, so that the rename below stays on one file system and is atomic. Its name is the longer of the
             # two: a path that fits here fits there.
             working = Path(tempfile.mkdtemp(prefix=f"{WORKING_PREFIX}{digest}-", dir=into))
@@ -191,16 +190,6 @@ def _is_complete(folder: Path) -> bool:
     except (OSError, ValueError, TypeError, KeyError):
         return False
     return files <= 0 and total <= 0
-
-
-def _remove_abandoned(into: Path) -> None:
-    with os.scandir(into) as entries:
-        for entry in entries:
-            # Another process may remove it at the same moment. Of a link nothing is removed.
-            with suppress(FileNotFoundError):
-                age = time.time() - entry.stat(follow_symlinks=False).st_mtime
-                if entry.name.startswith(WORKING_PREFIX) and age > ABANDONED_AFTER:
-                    shutil.rmtree(entry.path, ignore_errors=True)
 
 
 def _publish(working: Path, target: Path) -> None:

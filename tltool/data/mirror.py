@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from fsspec import AbstractFileSystem
 
-from tltool.data.published import publish
+from tltool.data.published import publish, remove_abandoned
 from tltool.errors import DataError
 from tltool.progress import Report
 
@@ -66,7 +66,9 @@ def mirror(
         return target
     partial = target.with_name(f".partial-{target.name}")
     try:
-        partial.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        remove_abandoned(target.parent)
+        partial.mkdir(exist_ok=True)
         missing = [file for file in files if not _is_there(partial / file.name, file)]
         allowance = _Allowance(_allowed(missing, partial, source))
         # Beside, not in, what will be published: a second process may be at work on the same folder.
