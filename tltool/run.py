@@ -44,7 +44,7 @@ class Run:
     @property
     def leaked(self) -> int:
         """Held-out pictures of which a copy, or another one of its group, was learned from."""
-        return self._scores["leaked"]
+        return self._scores.get("leaked", 0)  # runs of earlier versions do not say
 
     @cached_property
     def _scores(self) -> dict:

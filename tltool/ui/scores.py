@@ -67,7 +67,7 @@ def show_scores(metrics: dict[str, Any]) -> None:
             f"{metrics['leaked']} of the held-out pictures are copies of pictures that the model learned from. Without "
             f"them the score is {headline(clean)}, on {clean['pictures']} pictures: that is the one to trust."
         )
-    elif metrics["leaked"]:
+    elif metrics.get("leaked"):
         st.error(
             "All held-out pictures are copies of pictures that the model learned from: "
             "this score says nothing of new ones."
