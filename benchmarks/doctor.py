@@ -1,4 +1,4 @@
-"""Claim: what the doctor says of public sets is true of them, but for one pair of icons that look alike by chance.
+"""Claim: what the doctor says of public sets is true of them.
 
 Prints for each set what each finding names, and the extremes that the doctor's thresholds are set beyond: the flattest
 and the darkest picture, and the longest. Looking at the files decides whether an alarm is false.
