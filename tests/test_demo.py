@@ -85,5 +85,5 @@ def test_the_demonstration_from_start_to_finish(tmp_path):
     shown = [line.split("\t") for line in done.stdout.splitlines() if line.count("\t") == 2]
     assert [[row["path"], row["label"]] for row in rows] == [line[:2] for line in shown]
     index = json.loads((folder / "run" / "data.json").read_text("utf-8"))["files"]
-    held_out = {file for file, _, part, _, _ in index if part == "test"}
+    held_out = {file for file, _, part, *_ in index if part == "test"}
     assert all(Path(row["path"]).relative_to(folder / "digits").as_posix() in held_out for row in rows)

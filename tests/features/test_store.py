@@ -99,7 +99,7 @@ def test_what_is_no_damage_deletes_nothing(path, monkeypatch):
     other = sqlite3.connect(path)
     other.execute("BEGIN IMMEDIATE")
     try:
-        with pytest.raises(sqlite3.OperationalError, match="locked"):
+        with pytest.raises(TltoolError, match="database is locked"):
             store.put(vectors(1).items())
     finally:
         other.close()

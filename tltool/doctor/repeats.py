@@ -11,8 +11,8 @@ from tltool.doctor.findings import Finding, counted
 
 LEAK = "leak"  # kind of the problem by which a copied validation picture is left out before training
 COPY_OF = "copy of"  # what a detail of an exact copy begins with
-# Of the test part. So few near copies move the score by less than a point, and may be look-alikes, which one in a
-# thousand icons has (benchmarks/duplicates.py); exact copies are an error however few.
+# Of the test part. So few near copies move the score by less than a point, and may be look-alikes, as some pairs of
+# 28-pixel icons are; exact copies are an error however few.
 FEW_LEAKS = 0.01
 
 Group = tuple[int, ...]  # positions of one picture's copies
