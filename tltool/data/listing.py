@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -97,19 +97,10 @@ def list_class(folder: Path, root: Path) -> tuple[list[str], list[Problem]]:
         DataError: if a folder cannot be listed.
     """
     pictures, problems = [], []
-    pending, seen = [folder], set()
-    while pending:
-        current = pending.pop()
-        # Links between folders outside the data set may form a ring; without this the walk would not end.
-        real = os.path.realpath(current)
-        if real in seen:
-            continue
-        seen.add(real)
-        listing = list_folder(current, root)
+    for current, listing in _walk(folder, root):
         prefix = current.relative_to(root).as_posix()
         pictures += [f"{prefix}/{name}" for name in listing.pictures]
         problems += [replace(bad, path=f"{prefix}/{bad.path}") for bad in listing.bad_folders + listing.bad_files]
-        pending += [current / name for name in reversed(listing.folders)]
     return pictures, problems
 
 
@@ -119,18 +110,22 @@ def holds_picture(folder: Path) -> bool:
     Raises:
         DataError: if a folder cannot be listed.
     """
+    return any(listing.pictures for _, listing in _walk(folder, folder))
+
+
+def _walk(folder: Path, root: Path) -> Iterator[tuple[Path, Listing]]:
+    """`folder`, which is `root` or lies below it, and the folders in it, each with its listing, sorted by name."""
     pending, seen = [folder], set()
     while pending:
         current = pending.pop()
+        # Links between folders outside the data set may form a ring; without this the walk would not end.
         real = os.path.realpath(current)
         if real in seen:
             continue
         seen.add(real)
-        listing = list_folder(current, folder)
-        if listing.pictures:
-            return True
-        pending += [current / name for name in listing.folders]
-    return False
+        listing = list_folder(current, root)
+        yield current, listing
+        pending += [current / name for name in reversed(listing.folders)]
 
 
 class Fault(NamedTuple):

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tltool.data.dataset import Dataset
+from tltool.data.manifests import SEPARATOR
 from tltool.doctor.findings import Finding, by_severity, counted
 from tltool.doctor.odd_ones import odd_ones
 from tltool.doctor.suspects import FOLDS, L2, Suspects, suspected_labels
-from tltool.errors import DataError
 from tltool.heads.cross_validation import out_of_fold_logits
 from tltool.heads.logistic import LogisticProblem, to_probabilities
 from tltool.progress import Report, silent
@@ -17,7 +17,6 @@ if TYPE_CHECKING:  # its module imports Keras
     from tltool.features.extract import FeatureTable
 
 TASK = "Doubting labels"
-BETWEEN_LABELS = "|"
 # Pictures of which labels are doubted at once: larger sets are taken in parts, for the fit of all takes long.
 AT_ONCE = 5000
 
@@ -77,12 +76,9 @@ def out_of_fold(data: Dataset, features: "FeatureTable", seed: int = 0, report: 
     order = np.random.default_rng(seed).permutation(len(data))
     parts = np.array_split(order, -(-len(data) // AT_ONCE))
     for number, rows in enumerate(parts):
-        report(TASK, number * AT_ONCE if number else 0, len(data))
-        try:
-            problem = LogisticProblem(values[rows], labels[rows], len(data.class_names))
-            logits = out_of_fold_logits(problem, L2, FOLDS, seed, data.together_of(rows))
-        except DataError:  # nothing can be held out
-            continue
+        report(TASK, number * AT_ONCE, len(data))
+        problem = LogisticProblem(values[rows], labels[rows], len(data.class_names))
+        logits = out_of_fold_logits(problem, L2, FOLDS, seed, data.together_of(rows))
         prob[rows] = to_probabilities(logits, data.multi_label)
     report(TASK, len(data), len(data))
     return prob
@@ -93,14 +89,14 @@ def _all_stages(features: "FeatureTable") -> np.ndarray:
 
 
 def _given(data: Dataset, index: int) -> str:
-    return BETWEEN_LABELS.join(data.label_names(index))
+    return SEPARATOR.join(data.label_names(index))
 
 
 def _suggested(data: Dataset, index: int, suspects: Suspects) -> str:
     name = data.class_names[suspects.suggestion[index]]
     if not data.multi_label:
         return name
-    return BETWEEN_LABELS.join(sorted({*data.label_names(index)} ^ {name})) or "none"
+    return SEPARATOR.join(sorted({*data.label_names(index)} ^ {name})) or "none"
 
 
 def _odd(data: Dataset, features: "FeatureTable", seed: int) -> list[Finding]:

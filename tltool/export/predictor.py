@@ -11,15 +11,13 @@ import numpy as np
 
 from tltool.data.dataset import Problem
 from tltool.data.files import picture_files
+from tltool.data.manifests import SEPARATOR
 from tltool.errors import DataError, ExportError
 from tltool.export.bundle import LABELS_FILE, MODEL_FILE, Labels, read_labels
 from tltool.progress import Report, silent
 
 if TYPE_CHECKING:
     import keras
-
-
-BETWEEN_LABELS = "|"  # as in the label column of a manifest
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +40,7 @@ class Prediction:
     @property
     def label(self) -> str:
         """The class; of a multi-label model all of them, with `|` between."""
-        return BETWEEN_LABELS.join(self.labels)
+        return SEPARATOR.join(self.labels)
 
 
 @dataclass(frozen=True, eq=False)
