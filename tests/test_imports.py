@@ -20,14 +20,23 @@ ROOT = Path(__file__).parents[1]
 MODULES = sorted((ROOT / "tltool").rglob("*.py"))
 ORDER = (
     *("errors", "progress", "files", "shipped", "cache", "seed", "startup"),
-    *("data", "backbones", "features", "heads", "doctor", "inspection", "decision", "recipes"),
-    *("training", "evaluation", "export", "run", "pipeline", "demo", "console", "cli_demo", "cli_recipes", "ui", "cli"),
+    *("data", "backbones", "optimizers", "features", "heads", "doctor", "inspection", "decision", "recipes"),
+    *("training", "evaluation", "export", "run", "pipeline", "demo"),
+    *("console", "cli_demo", "cli_optimizers", "cli_recipes", "ui", "cli"),
 )
 FACE = "tltool"  # __init__ and __main__
 # Streamlit needs these itself and takes what they make, so that its release chooses theirs.
 WITH_STREAMLIT = {"altair", "click", "pandas", "starlette"}
 # Modules whose sources need an extra of their own; without it they say which.
-EXTRAS = {"tltool/data/tables.py": "parquet", "tltool/data/tfds.py": "tfds"}
+EXTRAS = {
+    "tltool/data/tables.py": "parquet",
+    "tltool/data/tfds.py": "tfds",
+    "tltool/optimizers/differentiation.py": "jax",
+    "tltool/optimizers/race_picture.py": "plots",
+    "tltool/optimizers/race_gif.py": "plots",
+    "tltool/optimizers/race_page.py": "plots",
+    "tltool/optimizers/rate_sweep_plot.py": "plots",
+}
 
 
 def place_of(path: Path) -> str:

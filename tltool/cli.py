@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from tltool.cli_optimizers import optimizers
 from tltool.cli_recipes import recipes_app
 from tltool.errors import TltoolError
 from tltool.seed import LARGEST_SEED
@@ -331,6 +332,9 @@ def _load(
             raise TltoolError(f"--column {column}: write it as role=name, for example label=diagnosis.")
         named[role.strip()] = name.strip()
     return load_dataset(data, seed, trainable=trainable, columns=named, report=report)
+
+
+app.command()(optimizers)
 
 
 def _check_settings(settings: list[str] | None, no_features: bool) -> None:

@@ -27,6 +27,14 @@ class RecipeError(TltoolError):
     """A recipe that cannot be read or breaks its rules; the message lists every fault."""
 
 
+class OptimizerError(TltoolError, ValueError):
+    """An optimizer, a schedule or a search for a rate that was asked for something it cannot do."""
+
+
+class DivergedError(TltoolError):
+    """A loss that is no longer a number; the message says at which step and rate, and what to change."""
+
+
 class WeightsError(TltoolError):
     """Pretrained weights that are missing, cannot be reached, or do not fit the network."""
 

@@ -6,6 +6,7 @@ from scipy.special import logsumexp
 from sklearn.linear_model import LogisticRegression
 
 from tltool.errors import ShapeError
+from tltool.heads import logistic
 from tltool.heads.logistic import (
     GRADIENT_TOLERANCE,
     LogisticProblem,
@@ -180,6 +181,33 @@ def test_a_warm_started_path_ends_where_cold_starts_end(shape):
         (cold,) = problem.solve([l2])
         losses = [_loss_and_gradient(weights.ravel(), problem.inputs, targets, l2)[0] for weights in (warm, cold)]
         assert losses[0] == pytest.approx(losses[1], abs=1e-8)
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+@pytest.mark.parametrize("shape", [TALL, WIDE], ids=str)
+def test_a_start_in_float32_ends_at_the_same_optimum(monkeypatch, shape, multi_label):
+    features, labels = made(*shape)
+    targets = np.eye(shape[2])[labels]
+    seen = []
+
+    def recorded(flat, inputs, **arguments):
+        seen.append(inputs.dtype)
+        return _loss_and_gradient(flat, inputs, **arguments)
+
+    monkeypatch.setattr(logistic, "_loss_and_gradient", recorded)
+    problem = LogisticProblem(features, targets if multi_label else labels, shape[2])
+    found = []
+    for limit in (problem.inputs.size, problem.inputs.size - 1):
+        monkeypatch.setattr(logistic, "FLOAT32_PAYS_ABOVE", limit)
+        seen.clear()
+        (weights,) = problem.solve([0.1])
+        found.append(_loss_and_gradient(weights.ravel(), problem.inputs, targets, 0.1, multi_label))
+        # All steps in float64, or a first part in float32 and the last, fewer, in float64.
+        single = seen.count(np.dtype(np.float32))
+        assert seen == [np.dtype(np.float32)] * single + [np.dtype(np.float64)] * (len(seen) - single)
+        assert (single > len(seen) / 4) == (limit < problem.inputs.size)
+        assert np.abs(found[-1][1]).max() <= GRADIENT_TOLERANCE
+    assert found[0][0] == pytest.approx(found[1][0], abs=1e-10)
 
 
 def test_only_the_given_rows_are_fitted():
