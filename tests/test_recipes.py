@@ -15,6 +15,7 @@ from tltool.backbones import load_backbone
 from tltool.decision import TABLE
 from tltool.errors import RecipeError
 from tltool.features.taps import resolve_taps
+from tltool.optimizers import names
 from tltool.recipes import HeadRecipe, Recipe, StageRecipe, copy_recipe, find_recipe, load_recipe, recipe_files
 
 SHIPPED = recipe_files()
@@ -25,7 +26,11 @@ trainable = "top:2"
 epochs = 10
 batch_size = 32
 optimizer = "adamw"
+optimizer_arguments = {}
 learning_rate = 0.0003
+layer_decay = 0.7
+schedule = "cosine"
+schedule_arguments = { floor = 0.1 }
 weight_decay = 0.01
 warmup = 0.1
 label_smoothing = 0.0
@@ -142,7 +147,7 @@ def test_all_faults_are_reported_together():
         del values["summary"]
         values["head"] |= {"fold": 3, "shuffles": 0, "pooling": ["mean", "max"]}
         del values["head"]["folds"]
-        values["stages"][0] |= {"warmup": 1.5, "optimizer": "sgd"}
+        values["stages"][0] |= {"warmup": 1.5, "optimizer": "adamm"}
         values["stages"][1]["learning_rat"] = values["stages"][1].pop("learning_rate")
 
     assert faults(change).splitlines() == [
@@ -153,9 +158,11 @@ def test_all_faults_are_reported_together():
         "mine.toml, head: `folds` is missing (parts of a cross-validation). A recipe names everything.",
         "mine.toml, head: `shuffles` = 0: input should be greater than or equal to 1",
         "mine.toml, head: unknown key `fold`. Did you mean `folds`?",
-        "mine.toml, stage 1 'warm': `optimizer` = 'sgd': must be \"momentum\" (Nesterov SGD) or \"adamw\"",
+        "mine.toml, stage 1 'warm': `optimizer` = 'adamm': no optimizer is called 'adamm'. Did you mean `adam`? "
+        f"There are {', '.join(names())}.",
         "mine.toml, stage 1 'warm': `warmup` = 1.5: input should be less than 1",
-        "mine.toml, stage 2 'top': `learning_rate` is missing (at the end of the warm-up). A recipe names everything.",
+        "mine.toml, stage 2 'top': `learning_rate` is missing (of the head, at the end of the warm-up). "
+        "A recipe names everything.",
         "mine.toml, stage 2 'top': unknown key `learning_rat`. Did you mean `learning_rate`?",
     ]
 
@@ -201,6 +208,38 @@ IMAGE_SIZE = 'must be "native", or 32 to 1024 pixels'
         ("stage", "learning_rate", 0, "`learning_rate` = 0: input should be greater than 0"),
         ("stage", "learning_rate", float("nan"), "`learning_rate` = nan: input should be a finite number"),
         ("stage", "learning_rate", "fast", "`learning_rate` = 'fast': input should be a valid number"),
+        ("stage", "layer_decay", 0, "`layer_decay` = 0: input should be greater than 0"),
+        ("stage", "layer_decay", 1.5, "`layer_decay` = 1.5: input should be less than or equal to 1"),
+        (
+            "stage",
+            "optimizer_arguments",
+            {"beta1": 0.5, "beta_2": 1.0},
+            "`optimizer_arguments` = {'beta1': 0.5, 'beta_2': 1.0}: adamw: unknown argument `beta1`. Did you mean "
+            "`beta_1`? It takes amsgrad, beta_1, beta_2, clipnorm, clipvalue, ema_momentum, ema_overwrite_frequency, "
+            "epsilon, global_clipnorm, gradient_accumulation_steps, loss_scale_factor, name, use_ema, weight_decay; "
+            "adamw: `beta_2` = 1.0: must be a number in [0, 1).",
+        ),
+        (
+            "stage",
+            "optimizer_arguments",
+            {"weight_decay": 0.5},
+            "`optimizer_arguments` = {'weight_decay': 0.5}: `weight_decay` is the stage's own `weight_decay`; "
+            "write it there",
+        ),
+        ("stage", "optimizer_arguments", 3, "`optimizer_arguments` = 3: must be a table, in curly brackets"),
+        (
+            "stage",
+            "schedule",
+            "cosin",
+            "`schedule` = 'cosin': there is no schedule 'cosin'. Did you mean `cosine`? Schedules: constant, cosine, "
+            "one-cycle, plateau, restarts.",
+        ),
+        (
+            "stage",
+            "schedule_arguments",
+            {"cycles": 3},
+            "`schedule_arguments` = {'cycles': 3}: schedule \"cosine\": unknown argument `cycles`. It takes floor.",
+        ),
         ("stage", "weight_decay", -1.0, "`weight_decay` = -1.0: input should be greater than or equal to 0"),
         ("stage", "label_smoothing", 1, "`label_smoothing` = 1: input should be less than 1"),
         ("top", "image_size", 31, f"`image_size` = 31: {IMAGE_SIZE}"),
@@ -222,6 +261,26 @@ def test_one_fault_is_one_line(section, key, value, message):
         {"top": values, "head": values["head"], "stage": values["stages"][1]}[section][key] = value
 
     assert faults(change) == f"mine.toml{place}: {message}"
+
+
+def test_a_full_batch_optimizer_takes_no_rates():
+    whole = {"optimizer": "lbfgs", "optimizer_arguments": {"memory": 5}, "learning_rate": 1.0, "layer_decay": 1.0}
+    whole |= {"schedule": "constant", "schedule_arguments": {}, "weight_decay": 0.0, "warmup": 0.0}
+    values = tomllib.loads(GOOD)
+    values["stages"][1] |= whole
+    assert recipes.check_recipe(values, "mine.toml").stages[1].optimizer == "lbfgs"
+    one = "mine.toml, stage 2 'top': `learning_rate` = 0.1: lbfgs finds its steps by itself, so this must be 1.0"
+    assert faults(lambda values: values["stages"][1].update(whole | {"learning_rate": 0.1})) == one
+    found = faults(lambda values: values["stages"][1].update({"optimizer": "newton-cg"}))
+    assert re.findall(r"`(\w+)` = ", found) == ["learning_rate", "layer_decay", "schedule", "weight_decay", "warmup"]
+    found = faults(lambda values: values["stages"][1].update(whole | {"optimizer_arguments": {"max_iterations": 5}}))
+    assert "`max_iterations` is the stage's own `epochs`" in found
+
+
+def test_an_optimizer_may_be_written_in_other_ways(mine):
+    recipe = load_recipe(mine, ["stages.top.optimizer=Decayed_Adagrad", "stages.top.optimizer_arguments.decay=0.9"])
+    assert recipe.stages[1].optimizer == "decayed-adagrad"
+    assert recipe.stages[1].optimizer_arguments == {"decay": 0.9}
 
 
 def test_a_stage_that_is_no_section():

@@ -3,17 +3,20 @@
 import difflib
 import shutil
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from tltool.backbones import backbone_names
 from tltool.backbones.registry import SMALLEST_IMAGE
 from tltool.data.decoding import Fit
-from tltool.errors import RecipeError
+from tltool.errors import OptimizerError, RecipeError
+from tltool.optimizers.catalogue import OPTIMIZERS, check_optimizer_arguments, find
+from tltool.optimizers.schedule_names import SCHEDULES, check_schedule
 from tltool.shipped import shipped
 
 # Strict: a string in quotes or `true` in the place of a number is a slip, and must not pass for 3 or 1.
@@ -38,6 +41,21 @@ class HeadRecipe(_Strict):
     shuffles: Whole = Field(ge=1, le=20, description="how often the folds are drawn anew")
 
 
+# Arguments of optimizers that a stage names itself.
+OWN_KEYS = {"learning_rate": "learning_rate", "weight_decay": "weight_decay", "max_iterations": "epochs"}
+# A full-batch optimizer takes no rate; its recipe says so rather than give values that nothing reads.
+FOUND_BY_ITSELF = {"learning_rate": 1.0, "layer_decay": 1.0, "schedule": "constant", "weight_decay": 0.0, "warmup": 0.0}
+
+
+@contextmanager
+def _as_fault() -> Iterator[None]:
+    """What an optimizer's own check says, as one fault of a recipe."""
+    try:
+        yield
+    except OptimizerError as error:
+        raise ValueError("; ".join(line.removesuffix(".") for line in str(error).splitlines()) + ".") from None
+
+
 class StageRecipe(_Strict):
     """One stage of fine-tuning."""
 
@@ -45,12 +63,58 @@ class StageRecipe(_Strict):
     trainable: str = Field(pattern=r"^(head|all|top:[1-9][0-9]*)$", description='"head", "top:N" stages, or "all"')
     epochs: Whole = Field(ge=1, description="at most; early stopping may end sooner")
     batch_size: Whole = Field(ge=1, description="pictures a step")
-    optimizer: Literal["momentum", "adamw"] = Field(description='"momentum" (Nesterov SGD) or "adamw"')
-    learning_rate: Number = Field(gt=0, description="at the end of the warm-up")
+    optimizer: str = Field(description="a name that `tltool optimizers` lists")
+    optimizer_arguments: dict[str, Any] = Field(description="those that are not the defaults, {} for none")
+    learning_rate: Number = Field(gt=0, description="of the head, at the end of the warm-up")
+    layer_decay: Annotated[Number, Field(gt=0, le=1)] = Field(
+        description="a stage's rate over that of the stage above it; 1.0 is one rate for all"
+    )
+    schedule: str = Field(description=f"what the rate does after the warm-up: {', '.join(SCHEDULES)}")
+    schedule_arguments: dict[str, Any] = Field(description="those that are not the defaults, {} for none")
     weight_decay: Number = Field(ge=0, description="decoupled, a step, times the learning rate")
     warmup: Share = Field(description="share of the steps in which the rate rises from 0")
     label_smoothing: Share = Field(description="probability mass spread over the other classes")
     patience: Whole = Field(ge=1, description="epochs without a lower validation log loss before the stage ends")
+
+    @field_validator("optimizer")
+    @classmethod
+    def _known_optimizer(cls, value: str) -> str:
+        with _as_fault():
+            return find(value)[0]
+
+    @field_validator("optimizer_arguments")
+    @classmethod
+    def _right_arguments(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        for own, key in OWN_KEYS.items():
+            if own in value:
+                raise ValueError(f"`{own}` is the stage's own `{key}`; write it there")
+        if "optimizer" in info.data:
+            with _as_fault():
+                check_optimizer_arguments(info.data["optimizer"], value)
+        return value
+
+    @field_validator("schedule")
+    @classmethod
+    def _known_schedule(cls, value: str) -> str:
+        with _as_fault():
+            check_schedule(value, {})
+        return value
+
+    @field_validator("schedule_arguments")
+    @classmethod
+    def _right_schedule_arguments(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        if "schedule" in info.data:
+            with _as_fault():
+                check_schedule(info.data["schedule"], value)
+        return value
+
+    @field_validator(*FOUND_BY_ITSELF)
+    @classmethod
+    def _not_with_a_full_batch(cls, value: Any, info: ValidationInfo) -> Any:
+        optimizer, only = info.data.get("optimizer"), FOUND_BY_ITSELF[info.field_name]
+        if optimizer and OPTIMIZERS[optimizer].full_batch and value != only:
+            raise ValueError(f"{optimizer} finds its steps by itself, so this must be {only!r}")
+        return value
 
 
 class Recipe(_Strict):
@@ -203,6 +267,7 @@ def _enter(place: Any, step: str, setting: str) -> Any:
 RULES = {
     "tuple_type": "must be a list, in square brackets",
     "model_type": "must be a section with keys of its own",
+    "dict_type": "must be a table, in curly brackets",
     "too_short": "must not be empty",
     "string_too_short": "must not be empty",
 }

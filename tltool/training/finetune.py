@@ -12,12 +12,14 @@ import numpy as np
 from tltool.backbones import Backbone
 from tltool.data.batches import Batch, read_batches
 from tltool.data.decoding import Framing
-from tltool.errors import RecipeError
+from tltool.errors import DivergedError, RecipeError
 from tltool.heads.logistic import log_loss
+from tltool.optimizers.catalogue import OPTIMIZERS, get
+from tltool.optimizers.finalize import finalized, inner_optimizers
 from tltool.recipes import StageRecipe
 from tltool.training.events import EventLog
+from tltool.training.stage_optimizer import build_optimizer, rate_callback
 
-MOMENTUM = 0.9
 EVALUATION_BATCH = 16
 
 
@@ -78,6 +80,9 @@ def fine_tune(
         seed: Of the order of the pictures.
         events: Told of steps and epochs.
         deadline: `time.monotonic()` at which to stop; schedules are shortened to end before it.
+
+    Raises:
+        DivergedError: if the loss is no longer a number.
     """
     framing = backbone.framing
     probe_loss = evaluate_log_loss(model, valid, framing)
@@ -87,7 +92,8 @@ def fine_tune(
         names = select_trainable(model, backbone, stage.trainable)
         events.emit("stage", text=f"Fine-tuning stage {number} of {len(stages)}: {stage.name} ({len(names)} layers)")
         keras.utils.set_random_seed(seed + number)
-        loss, weights = _train_stage(model, stage, train, valid, framing, seed + number, events, deadline)
+        train_stage = _minimize_stage if OPTIMIZERS[stage.optimizer].full_batch else _train_stage
+        loss, weights = train_stage(model, backbone, stage, train, valid, seed + number, events, deadline)
         if loss < best_loss:
             best_loss, best_weights = loss, weights
         if weights is None:
@@ -146,15 +152,16 @@ def trained_stages(backbone: Backbone, trainable: str) -> tuple[str, ...]:
 
 def _train_stage(
     model: keras.Model,
+    backbone: Backbone,
     stage: StageRecipe,
     train: Pictures,
     valid: Pictures,
-    framing: Framing,
     seed: int,
     events: EventLog,
     deadline: float | None,
 ) -> tuple[float, list[np.ndarray] | None]:
     """The lowest validation log loss after an epoch, and the weights at it (None if no epoch could be run)."""
+    framing = backbone.framing
     steps_an_epoch = math.ceil(len(train) / stage.batch_size)
     epochs = stage.epochs
     if deadline is not None:
@@ -166,11 +173,9 @@ def _train_stage(
         if epochs < stage.epochs:
             events.emit("note", text=f"The budget holds {epochs} of {stage.epochs} epochs ({seconds:.0f} s each).")
     total = epochs * steps_an_epoch
-    model.compile(
-        optimizer=build_optimizer(stage, total),
-        loss=_loss(train)(from_logits=True, label_smoothing=stage.label_smoothing),
-        jit_compile=_xla_pays(),
-    )
+    _compile(model, stage, train, build_optimizer(stage, total, model, backbone))
+    rates = rate_callback(stage, total, lambda text: events.emit("note", text=text))
+    rates.set_model(model)
     targets = _targets(train, model.output.shape[-1])
     random = np.random.default_rng(seed)
     best_loss, best_weights, since, done = math.inf, None, 0, 0
@@ -181,19 +186,86 @@ def _train_stage(
         losses = []
         for batch in train.take(order).read(framing, stage.batch_size):
             chosen = order[batch.indices]
+            rates.on_train_batch_begin(done)
             losses.append(float(model.train_on_batch(batch.pixels, targets[chosen])))
             done += 1
+            if not math.isfinite(losses[-1]):
+                raise DivergedError(_advice(stage, done, _rate(model.optimizer), losses[-1]))
             events.report(task, done, total)
-        loss = evaluate_log_loss(model, valid, framing)
-        events.emit("epoch", stage=stage.name, epoch=epoch, loss=float(np.mean(losses)), valid_log_loss=loss)
-        best_loss, best_weights, since = (
-            (loss, model.get_weights(), 0) if loss < best_loss else (best_loss, best_weights, since + 1)
-        )
+        # A moving average or look-ahead momentum has other weights in training than it ends with.
+        with finalized(model.optimizer, model.trainable_variables):
+            loss = evaluate_log_loss(model, valid, framing)
+            if loss < best_loss:
+                best_loss, best_weights, since = loss, model.get_weights(), 0
+            else:
+                since += 1
+        mean = float(np.mean(losses))
+        rate = _rate(model.optimizer)
+        events.emit("epoch", stage=stage.name, epoch=epoch, loss=mean, valid_log_loss=loss, rate=rate)
+        rates.on_epoch_end(epoch - 1, {"val_loss": loss})
         late = deadline is not None and time.monotonic() > deadline
-        if since == stage.patience or late or not math.isfinite(losses[-1]):
+        if since == stage.patience or late:
             events.report(task, total, total)
             break
     return best_loss, best_weights
+
+
+class _LateError(Exception):
+    """The deadline has passed in the midst of a search."""
+
+
+def _minimize_stage(
+    model: keras.Model,
+    backbone: Backbone,
+    stage: StageRecipe,
+    train: Pictures,
+    valid: Pictures,
+    seed: int,
+    events: EventLog,
+    deadline: float | None,
+) -> tuple[float, list[np.ndarray]]:
+    """The validation log loss at the end of a full-batch search of at most `epochs` iterations, and the weights."""
+    _compile(model, stage, train, "sgd")  # the search has the loss from there, and no use for the optimizer
+    targets = _targets(train, model.output.shape[-1])
+
+    def whole_set() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for batch in train.read(backbone.framing, stage.batch_size):
+            yield batch.pixels, targets[batch.indices]
+
+    def report(task: str, done: int, total: int) -> None:
+        events.report(f"Fine-tuning {stage.name}", done, total)
+        if deadline is not None and time.monotonic() > deadline:
+            raise _LateError
+
+    search = get(stage.optimizer, max_iterations=stage.epochs, **stage.optimizer_arguments)
+    try:
+        found = search.minimize(model, whole_set, report=report)
+        events.emit("note", text=f"{stage.optimizer}: {found}.")
+    except _LateError:
+        events.emit("note", text=f"The budget is used up: {stage.optimizer} stops at its last iterate.")
+    events.report(f"Fine-tuning {stage.name}", stage.epochs, stage.epochs)
+    loss = evaluate_log_loss(model, valid, backbone.framing)
+    return loss, model.get_weights()
+
+
+def _compile(
+    model: keras.Model, stage: StageRecipe, train: Pictures, optimizer: keras.optimizers.Optimizer | str
+) -> None:
+    loss = _loss(train)(from_logits=True, label_smoothing=stage.label_smoothing)
+    model.compile(optimizer=optimizer, loss=loss, jit_compile=_xla_pays())
+
+
+def _rate(optimizer: keras.optimizers.Optimizer) -> float:
+    """The rate of the next step; where stages have rates of their own, the head's, which is the highest."""
+    return max(float(keras.ops.convert_to_numpy(inner.learning_rate)) for inner in inner_optimizers(optimizer))
+
+
+def _advice(stage: StageRecipe, step: int, rate: float, loss: float) -> str:
+    return (
+        f"Stage '{stage.name}', step {step}: the loss is {loss} at a rate of {rate:.3g}. The steps are too long: "
+        f"--set stages.{stage.name}.learning_rate={stage.learning_rate / 10:g}, or a longer warm-up, or "
+        "optimizer_arguments = { clipnorm = 1.0 }. `tltool fit DATA --recipe linear-probe` needs no rate."
+    )
 
 
 def _loss(pictures: Pictures) -> type[keras.losses.Loss]:
@@ -205,25 +277,6 @@ def _targets(pictures: Pictures, classes: int) -> np.ndarray:
     if pictures.labels.ndim == 2:
         return pictures.labels.astype(np.float32)
     return np.eye(classes, dtype=np.float32)[pictures.labels]
-
-
-def build_optimizer(stage: StageRecipe, steps: int) -> keras.optimizers.Optimizer:
-    """The stage's optimizer, its rate rising linearly from 0 and then falling to 0 along a cosine.
-
-    Args:
-        stage: Names the optimizer and its values.
-        steps: Of the whole stage, >= 1.
-    """
-    warmup = int(stage.warmup * steps)
-    rate = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=0.0 if warmup else stage.learning_rate,
-        decay_steps=max(1, steps - warmup),
-        warmup_target=stage.learning_rate if warmup else None,
-        warmup_steps=warmup,
-    )
-    if stage.optimizer == "adamw":
-        return keras.optimizers.AdamW(rate, weight_decay=stage.weight_decay)
-    return keras.optimizers.SGD(rate, momentum=MOMENTUM, nesterov=True, weight_decay=stage.weight_decay or None)
 
 
 def evaluate_log_loss(model: keras.Model, pictures: Pictures, framing: Framing) -> float:
