@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tltool import optimizers
     from tltool.data import Dataset, load_dataset
     from tltool.errors import TltoolError
     from tltool.export.predictor import load_model
@@ -49,6 +50,7 @@ __all__ = [
     "load_model",
     "load_recipe",
     "open_run",
+    "optimizers",
     "recommend",
 ]
 
@@ -56,6 +58,8 @@ __all__ = [
 def __getattr__(name: str):
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
+    if name == "optimizers":  # stands on its own in anybody's Keras program
+        return importlib.import_module("tltool.optimizers")
     raise AttributeError(f"module 'tltool' has no attribute '{name}'")
 
 
