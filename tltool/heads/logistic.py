@@ -21,9 +21,9 @@ GRADIENT_TOLERANCE = 1e-6  # largest absolute partial derivative at which a fit 
 THREADING_PAYS_ABOVE = 2e8
 # Numbers in the features from which on a fit begins in float32: a product of half the bytes takes half the time.
 FLOAT32_PAYS_ABOVE = 1e6
-# Down to which derivatives float32 leads: nearer, rounding of 1e-8 in the loss stops the line search.
-FLOAT32_TOLERANCE = 3e-5
-FLOAT32_MEMORY = 10  # of past steps; a step of more takes longer than the products it saves, once these are fast
+# Largest derivative down to which float32 leads; nearer, its rounding of 1e-8 in the loss stops the line search.
+FLOAT32_TOLERANCE = 1e-5
+FLOAT32_MEMORY = 10  # past steps; more of them cost a step more time than they save, where products are so fast
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,7 @@ class LogisticProblem:
         labels = self.labels if rows is None else self.labels[rows]
         multi_label = labels.ndim == 2
         targets = labels.astype(np.float64) if multi_label else np.eye(self.classes)[labels]
+        targets = np.asfortranarray(targets)  # as the loss reads them
         weights = np.zeros((inputs.shape[1] + 1, self.classes))
         stages = [(inputs, LBFGS(tolerance=tolerance))]
         if inputs.size > FLOAT32_PAYS_ABOVE:
@@ -175,25 +176,26 @@ def _loss_and_gradient(
 ) -> tuple[float, np.ndarray]:
     weights = flat.reshape(-1, targets.shape[1])
     kernel, bias = weights[:-1], weights[-1]
-    # Products in the numbers of the inputs, all else in float64: a loss that is summed in float32 misleads the search.
-    logits = (inputs @ kernel.astype(inputs.dtype, copy=False)).astype(np.float64, copy=False)
-    logits += bias
     count = len(inputs)
+    # Products in the numbers of the inputs, all else in float64: a loss that is summed in float32 misleads the search.
+    # Classes by pictures: along rows as short as the classes are few, maxima and sums take ten times longer.
+    logits = np.ascontiguousarray((inputs @ kernel.astype(inputs.dtype, copy=False)).T, dtype=np.float64)
+    logits += bias[:, None]
     if multi_label:
-        total = log_loss(logits, targets).sum()
+        total = log_loss(logits.T, targets).sum()
         prob = expit(logits)
     else:
         # By hand: SciPy's logsumexp checks its arguments for longer than these few numbers take.
-        logits -= logits.max(axis=1, keepdims=True)
+        logits -= logits.max(axis=0)
         prob = np.exp(logits)
-        sums = prob.sum(axis=1, keepdims=True)
-        total = np.log(sums).sum() - (logits * targets).sum()
+        sums = prob.sum(axis=0)
+        total = np.log(sums).sum() - np.vdot(logits, targets.T)
         prob /= sums
-    loss = total / count + 0.5 * l2 * (kernel * kernel).sum()
-    prob -= targets
+    loss = total / count + 0.5 * l2 * np.vdot(kernel, kernel)
+    prob -= targets.T
     prob /= count
     gradient = np.empty_like(weights)
-    np.matmul(inputs.T, prob.astype(inputs.dtype, copy=False), out=gradient[:-1])
+    np.matmul(inputs.T, prob.T.astype(inputs.dtype, copy=False), out=gradient[:-1])
     gradient[:-1] += l2 * kernel
-    prob.sum(axis=0, out=gradient[-1])
+    prob.sum(axis=1, out=gradient[-1])
     return float(loss), gradient.ravel()
