@@ -224,7 +224,7 @@ IMAGE_SIZE = 'must be "native", or 32 to 1024 pixels'
             "optimizer_arguments",
             {"weight_decay": 0.5},
             "`optimizer_arguments` = {'weight_decay': 0.5}: `weight_decay` is the stage's own `weight_decay`; "
-            "write it there",
+            "write it there.",
         ),
         ("stage", "optimizer_arguments", 3, "`optimizer_arguments` = 3: must be a table, in curly brackets"),
         (

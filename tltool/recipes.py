@@ -48,12 +48,15 @@ FOUND_BY_ITSELF = {"learning_rate": 1.0, "layer_decay": 1.0, "schedule": "consta
 
 
 @contextmanager
-def _as_fault() -> Iterator[None]:
-    """What an optimizer's own check says, as one fault of a recipe."""
+def _as_fault(faults: Sequence[str] = ()) -> Iterator[None]:
+    """What was found already and what an optimizer's own check says, as one fault of a recipe."""
+    found = list(faults)
     try:
         yield
     except OptimizerError as error:
-        raise ValueError("; ".join(line.removesuffix(".") for line in str(error).splitlines()) + ".") from None
+        found += str(error).splitlines()
+    if found:
+        raise ValueError("; ".join(line.removesuffix(".") for line in found) + ".")
 
 
 class StageRecipe(_Strict):
@@ -85,12 +88,13 @@ class StageRecipe(_Strict):
     @field_validator("optimizer_arguments")
     @classmethod
     def _right_arguments(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
-        for own, key in OWN_KEYS.items():
-            if own in value:
-                raise ValueError(f"`{own}` is the stage's own `{key}`; write it there")
+        faults = [
+            f"`{own}` is the stage's own `{key}`; write it there" for own, key in OWN_KEYS.items() if own in value
+        ]
         if "optimizer" in info.data:
-            with _as_fault():
-                check_optimizer_arguments(info.data["optimizer"], value)
+            with _as_fault(faults):
+                rest = {key: given for key, given in value.items() if key not in OWN_KEYS}
+                check_optimizer_arguments(info.data["optimizer"], rest)
         return value
 
     @field_validator("schedule")

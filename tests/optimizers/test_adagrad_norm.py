@@ -28,5 +28,5 @@ def test_any_rate_converges_where_gradient_descent_diverges(rate: float):
 
 
 def test_an_empty_start_is_refused():
-    with pytest.raises(ValueError, match="adagrad-norm: `initial_accumulator_value` = 0: must be a number above 0"):
+    with pytest.raises(ValueError, match="adagrad-norm: `initial_accumulator_value` = 0: must be a number above 1e-30"):
         AdagradNorm(0.1, 0)

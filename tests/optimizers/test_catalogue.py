@@ -60,6 +60,8 @@ def test_names_are_read_kindly():
     for name in ("decayed_adagrad", "DecayedAdagrad", "DECAYED-ADAGRAD"):
         assert type(get(name)).__name__ == "DecayedAdagrad"
     assert get("momentum").momentum == 0.9
+    assert get("adamw", weight_decay=None).weight_decay == 0.0  # which Keras itself wants as a number
+    assert get("adam", weight_decay=None).weight_decay is None
     assert get("momentum", momentum=0.5).momentum == 0.5
     assert get("sgd", learning_rate=1, momentum=0).momentum == 0.0  # which Keras itself wants written with a point
 
@@ -76,6 +78,10 @@ def test_names_are_read_kindly():
         ("sgd", {"learning_rate": float("nan")}, ["`learning_rate` = nan"]),
         ("sgd", {"learning_rate": "0.1"}, ["`learning_rate` = '0.1'"]),
         ("adam", {"clipnorm": 1.0, "clipvalue": 1.0}, ["give one of"]),
+        ("adam", {"name": "a/b"}, ["`name` = 'a/b': must be a word without /"]),
+        ("muon", {"exclude_layers": ["("]}, ["a list of regular expressions"]),
+        ("adagrad-norm", {"initial_accumulator_value": 1e-50}, ["above 1e-30"]),
+        ("adagrad-with-warm-restart", {"first_cycle": 10**12}, ["2^31 - 1"]),
         ("adam", {"gradient_accumulation_steps": 1}, ["a whole number, 2 or above"]),
         ("lbfgs", {"learning_rate": 0.1}, ["lbfgs: unknown argument `learning_rate`", "memory"]),
         ("lbfgs", {"memory": 0}, ["lbfgs: `memory` = 0"]),

@@ -205,3 +205,31 @@ def test_the_same_on_jax():
     environment = os.environ | {"KERAS_BACKEND": "jax"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-3000:]
+
+
+@pytest.mark.parametrize("shape", ["sequential", "nested"])
+def test_models_that_name_their_weights_otherwise_are_saved_and_loaded(shape: str, tmp_path):
+    hidden, head = keras.layers.Dense(6, name="hidden"), keras.layers.Dense(2, name="head")
+    if shape == "sequential":
+        model, groups = keras.Sequential([keras.Input((5,)), hidden, head]), [["hidden"], ["head"]]
+    else:
+        inner = keras.Sequential([keras.Input((5,)), hidden], name="inner")
+        picture = keras.Input((5,))
+        model, groups = keras.Model(picture, head(inner(picture))), [["inner"], ["head"]]
+    model.compile(with_layer_rates(groups, model, adam, 0.5), "mse")
+    x, y = data()
+    model.train_on_batch(x, y)
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    for one in (model, again):
+        one.train_on_batch(x, y)
+    for first, second in zip(model.trainable_variables, again.trainable_variables, strict=True):
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(first), keras.ops.convert_to_numpy(second))
+
+
+def test_the_scale_of_the_loss_is_kept():
+    model = small_model()
+    optimizer = with_layer_rates(
+        GROUPS, model, lambda share: keras.optimizers.SGD(share * RATE, loss_scale_factor=8.0), 0.5
+    )
+    assert {inner.loss_scale_factor for inner in optimizer.optimizers} == {8.0}

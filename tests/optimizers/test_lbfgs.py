@@ -92,8 +92,8 @@ def test_wrong_arguments_are_all_told():
     with pytest.raises(OptimizerError) as caught:
         LBFGS(memory=0, max_iterations=2.5, tolerance=0)
     message = str(caught.value)
-    assert "LBFGS: `memory` = 0: must be a whole number, 1 or above." in message
-    assert "LBFGS: `max_iterations` = 2.5: must be a whole number, 1 or above." in message
-    assert "LBFGS: `tolerance` = 0: must be a number above 0." in message
+    assert "lbfgs: `memory` = 0: must be a whole number, 1 or above." in message
+    assert "lbfgs: `max_iterations` = 2.5: must be a whole number, 1 or above." in message
+    assert "lbfgs: `tolerance` = 0: must be a number above 0." in message
     with pytest.raises(OptimizerError, match=r"start has shape \(0,\)"):
         LBFGS().solve(quadratic, [])

@@ -1,5 +1,9 @@
 """Both forms of Nesterov's momentum: one path, two sets of variables, and the right weights at the end of each."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -8,6 +12,7 @@ from keras import ops
 from tests.optimizers.contract import gradients, new_model, new_variables, stepped, train, value, values
 from tltool.optimizers import Nesterov
 
+ROOT = Path(__file__).parents[2]
 CURVATURE = np.array([0.3, 4.0], "float32")
 
 
@@ -101,6 +106,39 @@ def test_training_on_after_finalizing_begins_with_a_step_of_plain_momentum():
     optimizer.apply([variable * CURVATURE], [variable])
     optimizer.finalize_variable_values([variable])
     np.testing.assert_allclose(value(variable), x + 0.8 * v - 0.1 * CURVATURE * x, rtol=1e-6)
+
+
+def test_an_average_that_overwrites_is_refused():
+    with pytest.raises(ValueError, match="`ema_overwrite_frequency`"):
+        Nesterov(0.1, use_ema=True, ema_overwrite_frequency=3)
+    Nesterov(0.1, form="reformulated", use_ema=True, ema_overwrite_frequency=3)
+    Nesterov(0.1, ema_overwrite_frequency=3)  # without an average there is nothing to write
+
+
+MIRRORED = """
+import keras, numpy as np, tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from tests.optimizers.contract import DATA, TARGETS, new_model, values
+from tltool.optimizers import FinalizedWeights, Nesterov
+def fit(average):
+    model = new_model(Nesterov(0.05, use_ema=average, ema_momentum=0.5))
+    data = dict(batch_size=8, shuffle=False, verbose=0, validation_data=(DATA, TARGETS))
+    model.fit(DATA, TARGETS, epochs=3, callbacks=[FinalizedWeights()], **data)
+    return values(model.trainable_variables)
+for average in (False, True):
+    plain = fit(average)
+    with tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"]).scope():
+        mirrored = fit(average)
+    print(max(np.abs(one - other).max() for one, other in zip(plain, mirrored)))
+"""
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="MirroredStrategy is TensorFlow's")
+def test_mirrored_over_two_devices_it_trains_the_same():
+    done = subprocess.run([sys.executable, "-c", MIRRORED], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert [float(line) < 1e-6 for line in done.stdout.split()] == [True, True]
 
 
 def test_constraints_hold():

@@ -138,5 +138,5 @@ def test_wrong_arguments_are_all_told():
     with pytest.raises(OptimizerError) as caught:
         NewtonCG(max_iterations=0, tolerance=-1.0)
     message = str(caught.value)
-    assert "NewtonCG: `max_iterations` = 0: must be a whole number, 1 or above." in message
-    assert "NewtonCG: `tolerance` = -1.0: must be a number above 0." in message
+    assert "newton-cg: `max_iterations` = 0: must be a whole number, 1 or above." in message
+    assert "newton-cg: `tolerance` = -1.0: must be a number above 0." in message

@@ -138,3 +138,8 @@ def test_the_same_on_jax():
     environment = os.environ | {"KERAS_BACKEND": "jax"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-3000:]
+
+
+def test_cycles_that_do_not_fit_are_told():
+    with pytest.raises(OptimizerError, match=r"50 cycles that grow by 100 do not fit into 20 steps\. Take fewer"):
+        build_schedule("restarts", 0.1, 20, cycles=50, growth=100)

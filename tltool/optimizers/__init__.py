@@ -5,6 +5,7 @@ optimizers.get("nesterov", learning_rate=0.01)
 """
 
 import importlib
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -58,7 +59,14 @@ _HOMES = {
     "draw_race": "race_picture",
 }
 
+# What a saved model may hold.
+_REGISTERED = (
+    *("Nesterov", "DecayedAdagrad", "AdagradNorm", "NesterovAdagrad", "AdagradWithWarmRestart"),
+    *("WarmUp", "OneCycle"),
+)
+
 __all__ = [
+    "register",
     "get",
     "names",
     "Nesterov",
@@ -88,6 +96,15 @@ __all__ = [
 ]
 
 
+def register() -> None:
+    """Makes tltool's optimizers and schedules known to Keras, which finds no class in a file that it was not told of.
+
+    Importing this package after Keras does it; call it where Keras is imported later, before loading a model.
+    """
+    for name in _REGISTERED:
+        __getattr__(name)
+
+
 def __getattr__(name: str):
     if name in _HOMES:
         return getattr(importlib.import_module(f"tltool.optimizers.{_HOMES[name]}"), name)
@@ -96,3 +113,7 @@ def __getattr__(name: str):
 
 def __dir__() -> list[str]:
     return sorted(globals().keys() | set(__all__))
+
+
+if "keras" in sys.modules:
+    register()

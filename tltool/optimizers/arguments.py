@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -31,6 +32,13 @@ def _whole(value: Any) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
+def _compiles(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and bool(re.compile(value))
+    except re.error:
+        return False
+
+
 NUMBER = Rule("a number", _number)
 ABOVE_ZERO = Rule("a number above 0", lambda value: _number(value) and value > 0)
 NOT_NEGATIVE = Rule("a number, 0 or above", lambda value: _number(value) and value >= 0)
@@ -42,8 +50,8 @@ AT_LEAST_ONE = Rule("a whole number, 1 or above", lambda value: _whole(value) an
 AT_LEAST_TWO = Rule("a whole number, 2 or above", lambda value: _whole(value) and value >= 2)
 COUNT = Rule("a whole number, 0 or above", lambda value: _whole(value) and value >= 0)
 FLAG = Rule("true or false", lambda value: isinstance(value, bool))
-WORDS = Rule(
-    "a list of words", lambda value: isinstance(value, list | tuple) and all(isinstance(word, str) for word in value)
+PATTERNS = Rule(
+    "a list of regular expressions", lambda value: isinstance(value, list | tuple) and all(map(_compiles, value))
 )
 
 

@@ -39,6 +39,9 @@ class Batches:
             )
         if not (isinstance(data, keras.utils.PyDataset) or hasattr(data, "__iter__") or callable(data)):
             raise OptimizerError(f"{owner}: cannot go through a {type(data).__name__} as data. {self._wanted()}")
+        endless = isinstance(data, keras.utils.PyDataset) and data.num_batches is None
+        if endless or (hasattr(data, "cardinality") and int(data.cardinality()) == -1):
+            raise OptimizerError(f"{owner}: the data have no end. Give a set of so many batches, without repeat().")
         if isinstance(data, tuple):
             self.data, _ = self._checked(data)
         self.rows = sum(rows for _, rows in self._pass())
@@ -71,7 +74,10 @@ class Batches:
             # By number: Python's own loop waits for an IndexError, which such a set need not raise.
             yield from (self._checked(self.data[index]) for index in range(self.data.num_batches))
         else:
-            yield from map(self._checked, self.data() if callable(self.data) else self.data)
+            batches = self.data() if callable(self.data) else self.data
+            if not hasattr(batches, "__iter__"):
+                raise OptimizerError(f"{self.owner}: the function gave a {type(batches).__name__}, no batches.")
+            yield from map(self._checked, batches)
 
     def _checked(self, batch: Any) -> tuple[Batch, int]:
         """A batch in NumPy arrays, and its number of examples."""

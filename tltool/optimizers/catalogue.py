@@ -17,9 +17,9 @@ from tltool.optimizers.arguments import (
     INSIDE,
     NOT_NEGATIVE,
     NUMBER,
+    PATTERNS,
     SHARE,
     UNIT,
-    WORDS,
     Rule,
     check_arguments,
     one_of,
@@ -59,6 +59,10 @@ class Entry:
     full_batch: bool = False
 
 
+# A count of steps is an int32 on JAX; and below this float32 knows only 0, by which a step would be divided.
+COUNTABLE = Rule("a whole number from 1 to 2^31 - 1", lambda value: AT_LEAST_ONE.holds(value) and value < 2**31)
+NOT_TINY = Rule("a number above 1e-30", lambda value: NUMBER.holds(value) and value > 1e-30)
+
 # What every Keras optimizer takes besides its rate.
 COMMON: Mapping[str, Rule] = {
     "weight_decay": optional(NOT_NEGATIVE),
@@ -70,7 +74,9 @@ COMMON: Mapping[str, Rule] = {
     "ema_overwrite_frequency": optional(AT_LEAST_ONE),
     "loss_scale_factor": optional(ABOVE_ZERO),
     "gradient_accumulation_steps": optional(AT_LEAST_TWO),
-    "name": optional(Rule("a word", lambda value: isinstance(value, str) and bool(value))),
+    "name": optional(
+        Rule("a word without /", lambda value: isinstance(value, str) and bool(value) and "/" not in value)
+    ),
 }
 _BETAS = {"beta_1": BELOW_ONE, "beta_2": BELOW_ONE, "epsilon": ABOVE_ZERO}
 _ADAM = {**_BETAS, "amsgrad": FLAG}
@@ -115,7 +121,7 @@ OPTIMIZERS: Mapping[str, Entry] = {
         "AdagradNorm",
         "Adagrad with one sum for each variable: the gradient keeps its direction.",
         "Where the rate is hard to guess: it finds the scale by itself.",
-        {"initial_accumulator_value": ABOVE_ZERO},
+        {"initial_accumulator_value": NOT_TINY},
     ),
     "nesterov-adagrad": Entry(
         "tltool.optimizers.nesterov_adagrad",
@@ -129,7 +135,7 @@ OPTIMIZERS: Mapping[str, Entry] = {
         "AdagradWithWarmRestart",
         "Adagrad that forgets its sum at the start of each cosine cycle of the rate.",
         "Long training by Adagrad; snapshots at the ends of cycles.",
-        {"first_cycle": AT_LEAST_ONE, "cycle_growth": AT_LEAST_ONE, "floor": UNIT, **_ADAGRAD},
+        {"first_cycle": COUNTABLE, "cycle_growth": COUNTABLE, "floor": UNIT, **_ADAGRAD},
     ),
     "rmsprop": Entry(
         KERAS,
@@ -197,7 +203,7 @@ OPTIMIZERS: Mapping[str, Entry] = {
             **{f"adam_{name}": rule for name, rule in _BETAS.items() if name != "epsilon"},
             "adam_weight_decay": optional(NOT_NEGATIVE),
             "epsilon": ABOVE_ZERO,
-            "exclude_layers": optional(WORDS),
+            "exclude_layers": optional(PATTERNS),
             "exclude_embeddings": FLAG,
             "muon_a": NUMBER,
             "muon_b": NUMBER,
@@ -213,7 +219,7 @@ OPTIMIZERS: Mapping[str, Entry] = {
         KERAS,
         "ScheduleFreeAdamW",
         "AdamW that averages its weights in the place of a schedule.",
-        "The number of steps is not known before.",
+        "The number of steps is not known before. Keras saves the point it trains at, not the average.",
         {**_BETAS, "beta_1": INSIDE, "warmup_steps": COUNT},
     ),
     "lbfgs": Entry(
@@ -315,6 +321,9 @@ def get(
         # Keras takes no whole number for some of its numbers, such as `momentum`.
         if isinstance(parameter.default, float) and isinstance(given.get(key), int):
             given[key] = float(given[key])
+        # Those that decay by default take a number for none.
+        if key == "weight_decay" and parameter.default is not None and key in given:
+            given[key] = given[key] or 0.0
     return maker(**given)
 
 

@@ -41,7 +41,8 @@ class FinalizedWeights(keras.callbacks.Callback):
 
     For optimizers whose variables hold something else while they train: `Nesterov(form="lookahead")`, and any with
     `use_ema`. Put it before `ModelCheckpoint`. It also takes a look-ahead optimizer forward again where a finished
-    `fit`, or a model loaded from a file, trains on.
+    `fit`, or a model loaded from a file, trains on. A file with averaged weights has no others: who trains on from it
+    starts from the average.
     """
 
     def __init__(self) -> None:

@@ -64,17 +64,29 @@ def with_layer_rates(
     if absent:
         raise OptimizerError(f"Layer rates: there is no layer '{absent[0]}' in the model.")
     paths = [[v.path for name in group for v in there[name].trainable_variables] for group in groups]
-    _check_paths([path for group in paths for path in group], [v.path for v in model.trainable_variables])
+    trainable = [v.path for v in model.trainable_variables]
+    _check_paths([path for group in paths for path in group], trainable)
+    patterns = [[_pattern(path, trainable) for path in group] for group in paths]
     if layer_decay == 1:
         return build(1.0)
     shares = [layer_decay ** (len(groups) - 1 - number) for number in range(len(groups))]
-    *deeper, (head_share, _) = [(share, group) for share, group in zip(shares, paths, strict=True) if group]
+    *deeper, (head_share, _) = [(share, group) for share, group in zip(shares, patterns, strict=True) if group]
     if not deeper:
         return build(head_share)
     # One entry a group: Keras writes an optimizer out once an entry, so with an entry a path a copy from the config
     # would have an optimizer for each weight, and slots that do not fit. The topmost is the default for that reason.
-    entries = {"|".join(map(re.escape, group)): build(share) for share, group in deeper}
-    return keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(build(head_share), entries))
+    entries = {"|".join(group): build(share) for share, group in deeper}
+    head = build(head_share)
+    # MultiOptimizer would drop what its optimizers were told of the loss's scale.
+    return keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(head, entries), head.loss_scale_factor)
+
+
+def _pattern(path: str, paths: Sequence[str]) -> str:
+    """The shortest end of a weight's path that is its own: a model from a file may call what is around it otherwise."""
+    segments = path.split("/")
+    ends = ("/".join(segments[-count:]) for count in range(2, len(segments)))
+    end = next((end for end in ends if sum(f"/{one}".endswith(f"/{end}") for one in paths) == 1), path)
+    return f"(?:.*/)?{re.escape(end)}"
 
 
 def _check_paths(grouped: list[str], trainable: list[str]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import optimize
 
-from tltool.optimizers.arguments import ABOVE_ZERO, AT_LEAST_ONE, check_arguments
+from tltool.optimizers.catalogue import check_optimizer_arguments
 from tltool.optimizers.full_batch import (
     Evaluations,
     LossAndGradient,
@@ -24,7 +24,6 @@ from tltool.progress import Report, silent
 if TYPE_CHECKING:  # the probe minimizes without Keras, which takes seconds to import
     import keras
 
-RULES = {"memory": AT_LEAST_ONE, "max_iterations": AT_LEAST_ONE, "tolerance": ABOVE_ZERO}
 EVALUATIONS_A_STEP = 100  # more than SciPy's line search ever takes, so that iterations alone are limited
 
 
@@ -45,7 +44,7 @@ class LBFGS:
 
     def __init__(self, memory: int = 20, max_iterations: int = 1000, tolerance: float = 1e-6):
         given = {"memory": memory, "max_iterations": max_iterations, "tolerance": tolerance}
-        check_arguments("LBFGS", given, RULES)
+        check_optimizer_arguments("lbfgs", given)
         self.memory = memory
         self.max_iterations = max_iterations
         self.tolerance = tolerance

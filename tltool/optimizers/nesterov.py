@@ -6,6 +6,7 @@ from typing import Any, Literal
 import keras
 from keras import ops
 
+from tltool.errors import OptimizerError
 from tltool.optimizers.checked import CheckedOptimizer, copied, dense
 
 
@@ -21,7 +22,8 @@ class Nesterov(CheckedOptimizer):
     While it trains, the variables hold the look-ahead point, for there the gradient is wanted; once they are
     finalized, as at the end of `fit`, they hold `x`. To see, score or save `x` in the midst of training, use
     `finalized` or the callback `FinalizedWeights`, which also looks ahead again before training goes on. Without it
-    the first step after a finalization takes its gradient at `x`: one step of plain momentum.
+    the first step after a finalization takes its gradient at `x`: one step of plain momentum. Weights that are set
+    by hand before finalizing are taken for a look-ahead point too: set them within `finalized`, or after `fit`.
 
     After the change of variables `y = x + momentum * v`, "reformulated", only stored quantities appear, the variables
     hold `y` throughout, and it is what `keras.optimizers.SGD(nesterov=True)` does:
@@ -53,6 +55,12 @@ class Nesterov(CheckedOptimizer):
         **common: Any,
     ):
         super().__init__(learning_rate, {"momentum": momentum, "form": form}, common)
+        if form == "lookahead" and self.use_ema and self.ema_overwrite_frequency:
+            # Keras writes the average where the look-ahead point is wanted, and the next step would start from neither.
+            raise OptimizerError(
+                'nesterov: with `ema_overwrite_frequency` take `form` = "reformulated": an average of final weights '
+                "cannot stand for look-ahead ones."
+            )
 
     def build(self, variables: Sequence[keras.Variable]) -> None:
         if self.built:
@@ -87,7 +95,7 @@ class Nesterov(CheckedOptimizer):
         if self.form == "lookahead" and self.built:
             for variable in var_list:
                 index = self._get_variable_index(variable)
-                if self._velocities[index] is not None and float(self._is_ahead[index]) == 1:
+                if self._looks_ahead(index):
                     self._ahead[index].assign(copied(variable))
                     variable.assign(self._final(index, variable))
                     self._is_ahead[index].assign(0)
@@ -101,7 +109,7 @@ class Nesterov(CheckedOptimizer):
         if self.form == "reformulated" or not self.built:
             return
         for index, variable in enumerate(self._trainable_variables):
-            if self._velocities[index] is None or float(self._is_ahead[index]) == 1:
+            if self._velocities[index] is None or self._looks_ahead(index):
                 continue
             final = (
                 self._model_variables_moving_average[index] if self.use_ema else self._final(index, self._ahead[index])
@@ -109,6 +117,10 @@ class Nesterov(CheckedOptimizer):
             if bool(ops.all(ops.equal(variable, final))):
                 variable.assign(copied(self._ahead[index]))
                 self._is_ahead[index].assign(1)
+
+    def _looks_ahead(self, index: int) -> bool:
+        # Through NumPy: a variable that is mirrored over devices is no number by itself.
+        return self._velocities[index] is not None and float(ops.convert_to_numpy(self._is_ahead[index])) == 1
 
     def _final(self, index: int, ahead: Any) -> Any:
         """The point that momentum leads away from, given where it leads."""

@@ -7,7 +7,7 @@ import numpy as np
 from scipy import optimize
 
 from tltool.errors import DivergedError
-from tltool.optimizers.arguments import ABOVE_ZERO, AT_LEAST_ONE, check_arguments
+from tltool.optimizers.catalogue import check_optimizer_arguments
 from tltool.optimizers.full_batch import (
     PRECISIONS,
     Evaluations,
@@ -24,7 +24,6 @@ from tltool.progress import Report, silent
 if TYPE_CHECKING:
     import keras
 
-RULES = {"max_iterations": AT_LEAST_ONE, "tolerance": ABOVE_ZERO}
 LARGEST_RADIUS = 1e9  # no limit on a step's length: SciPy's own of 1000 makes far minima take hundreds of steps
 ROUNDING = 8  # a change of the loss of this many times its precision is noise: sums over examples round many times
 FLAT_STEPS = 3  # steps in a row within that noise end the search: whether one is taken or refused is chance by then
@@ -49,7 +48,7 @@ class NewtonCG:
     """
 
     def __init__(self, max_iterations: int = 100, tolerance: float = 1e-6):
-        check_arguments("NewtonCG", {"max_iterations": max_iterations, "tolerance": tolerance}, RULES)
+        check_optimizer_arguments("newton-cg", {"max_iterations": max_iterations, "tolerance": tolerance})
         self.max_iterations = max_iterations
         self.tolerance = tolerance
 

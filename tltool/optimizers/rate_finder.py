@@ -4,7 +4,7 @@ import itertools
 import math
 import random
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import keras
@@ -87,6 +87,8 @@ def find_rate(
     rates = np.geomspace(lowest, highest, steps)
     batches = _rounds(x) if y is None else _batches(x, y, batch_size, seed)
     with ExitStack() as undo:
+        if hasattr(model, "distribute_strategy"):  # on TensorFlow; its variables are changed inside its scope alone
+            undo.enter_context(model.distribute_strategy.scope())
         _keep_random_states(undo)
         first = next(batches)
         _keep_variables(undo, model, first)
@@ -104,7 +106,8 @@ def _sweep(
     for step, rate in enumerate(rates, start=1):
         for optimizer, share in zip(inner_optimizers(model.optimizer), shares, strict=True):
             optimizer.learning_rate = rate * share
-        loss = float(model.train_on_batch(*next(batches), return_dict=True)["loss"])
+        with _fitting() if step == 1 else nullcontext():
+            loss = float(model.train_on_batch(*next(batches), return_dict=True)["loss"])
         average = smoothing * average + (1 - smoothing) * loss
         now = average / (1 - smoothing**step)  # else the first losses would seem near 0, where the average starts
         lowest = min([*smoothed, now])
@@ -150,7 +153,8 @@ def _keep_variables(undo: ExitStack, model: keras.Model, batch: tuple) -> None:
     if model._compile_loss is not None and not model._compile_loss.built:
         undo.callback(_unbuild, model._compile_metrics, model._compile_loss)
     if not model.built:
-        model.test_on_batch(*batch)
+        with _fitting():
+            model.test_on_batch(*batch)
         model.reset_metrics()
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
@@ -160,6 +164,17 @@ def _keep_variables(undo: ExitStack, model: keras.Model, batch: tuple) -> None:
     if keras.backend.backend() == "jax":
         # A step that failed midway leaves its state behind, and the next callback would write it into the variables.
         undo.callback(setattr, model, "_jax_state", None)
+
+
+@contextmanager
+def _fitting() -> Iterator[None]:
+    """Around the first step, which finds out whether model and data fit together."""
+    try:
+        yield
+    except OptimizerError:
+        raise
+    except Exception as error:  # each backend has its own for shapes that do not fit
+        raise OptimizerError(f"Rate finder: model and data do not fit together. {error}") from error
 
 
 def _unbuild(metrics: Any, loss: Any) -> None:

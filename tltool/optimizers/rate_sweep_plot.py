@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from tltool.errors import OptimizerError
-from tltool.files import replacing
 
 # Measured on sweeps of scikit-learn's digits: four networks, SGD and Adam, three seeds.
 CLEAR_NOISES = 20.0  # a fall in standard deviations of the average: of 24 sweeps of true labels one fell by less; of 48
@@ -61,7 +60,7 @@ class RateSweep:
             path: Of a new file that ends in .png.
 
         Raises:
-            OptimizerError: if there is such a file, it would be no .png, or matplotlib is not installed.
+            OptimizerError: if the file exists, cannot be written or would be no .png, or matplotlib is missing.
         """
         path = Path(path)
         if path.suffix.lower() != ".png":
@@ -92,6 +91,8 @@ def judge(rates: np.ndarray, losses: np.ndarray, smoothed: np.ndarray, smoothing
     def none(reason: str) -> RateSweep:
         return RateSweep(rates, losses, smoothed, None, None, None, f"No clear valley: {reason}")
 
+    if not count:
+        return none("the first loss is not a number. Look for NaN or infinity in the data and the weights.")
     if count < 2 * window:
         return none(f"the loss exploded at step {count + 1}. Start at a lower rate with `lowest`.")
     start = window - 1
@@ -145,5 +146,8 @@ def _draw(sweep: RateSweep, path: Path) -> None:
         axes.legend(loc="best")
     axes.set_title(textwrap.fill(sweep.verdict, 90), fontsize=10, loc="left")
     axes.grid(alpha=0.3)
-    with replacing(path) as temporary:
-        figure.savefig(temporary)
+    try:
+        with path.open("xb") as file:  # never over a file that came to be since the check
+            figure.savefig(file)
+    except OSError as error:
+        raise OptimizerError(f"{path}: cannot be written ({error.strerror}). Give another name.") from None

@@ -23,7 +23,7 @@ class ReduceOnPlateau(keras.callbacks.Callback):
         patience: Epochs without improvement before they are lowered, >= 1; then as many again.
         minimum_rate: The largest rate is not lowered below it, >= 0.
         monitor: The loss to watch among an epoch's numbers; its name ends in "loss".
-        warmup_steps: Updates in which the rates rise linearly from 0, by the optimizer's own count, as `WarmUp` does;
+        warmup_steps: Batches in which the rates rise linearly from 0, by the optimizer's own count, as `WarmUp` does;
             >= 0. Epochs that end in it are not judged.
         report: Called with a line of text when rates are lowered.
 
@@ -83,7 +83,9 @@ class ReduceOnPlateau(keras.callbacks.Callback):
         # Past the warm-up nothing may touch self.model: on JAX that takes the state out of the compiled loop.
         if not self._warming:
             return
-        step = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
+        # Batches, as Keras's own schedules count: `iterations` would be fewer where gradients are accumulated.
+        _ = self.model  # on JAX this brings the count up to date
+        step = int(keras.ops.convert_to_numpy(self._inner[0]._iterations))
         self._warming = step < self.warmup_steps
         # The first step past the warm-up still assigns, lest the rate stay a step short of the full one.
         self._assign([rate * min(1.0, step / self.warmup_steps) for rate in self._full])

@@ -18,13 +18,15 @@ from tltool.optimizers.arguments import (
 )
 
 ONE_OR_MORE = Rule("a number, 1 or above", lambda value: NUMBER.holds(value) and value >= 1)
+CYCLES = Rule("a whole number from 1 to 50", lambda value: AT_LEAST_ONE.holds(value) and value <= 50)
+GROWTH = Rule("a number from 1 to 100", lambda value: ONE_OR_MORE.holds(value) and value <= 100)
 
 # What each means is told where it is used: tltool/optimizers/schedules.py and reduce_on_plateau.py.
 SCHEDULES: dict[str, dict[str, Rule]] = {
     "constant": {},
     "cosine": {"floor": BELOW_ONE},
     "one-cycle": {"rise": INSIDE, "start_divisor": ONE_OR_MORE, "end_divisor": ONE_OR_MORE},
-    "restarts": {"cycles": AT_LEAST_ONE, "growth": ONE_OR_MORE, "floor": BELOW_ONE},
+    "restarts": {"cycles": CYCLES, "growth": GROWTH, "floor": BELOW_ONE},
     "plateau": {"factor": INSIDE, "patience": AT_LEAST_ONE, "minimum_rate": NOT_NEGATIVE},
 }
 _LENGTHS = {"rate": ABOVE_ZERO, "steps": AT_LEAST_ONE, "warmup_steps": COUNT}
@@ -36,7 +38,7 @@ def check_schedule(name: str, arguments: Mapping[str, Any]) -> None:
     Raises:
         OptimizerError: naming the schedules there are, or listing every argument that is wrong and the right ones.
     """
-    if name not in SCHEDULES:
+    if not isinstance(name, str) or name not in SCHEDULES:
         near = suggestion(str(name), SCHEDULES)
         raise OptimizerError(f"There is no schedule {name!r}.{near} Schedules: {', '.join(sorted(SCHEDULES))}.")
     check_arguments(f'Schedule "{name}"', arguments, SCHEDULES[name])

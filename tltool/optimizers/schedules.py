@@ -4,9 +4,12 @@ from typing import Any
 
 from keras.optimizers.schedules import CosineDecay, CosineDecayRestarts, LearningRateSchedule
 
+from tltool.errors import OptimizerError
 from tltool.optimizers.one_cycle import OneCycle
 from tltool.optimizers.schedule_names import check_lengths, check_schedule
 from tltool.optimizers.warm_up import WarmUp
+
+SHORTEST_CYCLE = 0.01  # steps; a cycle that Keras is told in float32 to be of length 0 gives no rate but NaN
 
 
 def build_schedule(
@@ -68,5 +71,10 @@ def _cosine(rate: float, rest: int, warmup_steps: int, floor: float = 0.0) -> Co
 
 
 def _restarts(rate: float, rest: int, cycles: int = 3, growth: float = 2.0, floor: float = 0.0) -> CosineDecayRestarts:
-    length = rest / sum(growth**cycle for cycle in range(cycles))
+    length = rest / sum(float(growth) ** cycle for cycle in range(cycles))
+    if length < SHORTEST_CYCLE:
+        raise OptimizerError(
+            f'Schedule "restarts": {cycles} cycles that grow by {growth:g} do not fit into {rest} steps. '
+            "Take fewer `cycles` or less `growth`."
+        )
     return CosineDecayRestarts(rate, length, t_mul=float(growth), alpha=floor)

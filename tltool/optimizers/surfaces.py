@@ -194,7 +194,7 @@ def find_surface(surface: str | Surface) -> Surface:
     """
     if isinstance(surface, Surface):
         return surface
-    if surface not in SURFACES:
+    if not isinstance(surface, str) or surface not in SURFACES:
         raise OptimizerError(
             f"Unknown surface {surface!r}.{suggestion(str(surface), SURFACES)} There are {', '.join(SURFACES)}."
         )

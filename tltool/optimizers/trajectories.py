@@ -190,12 +190,13 @@ def _stochastic(
     """The first rate and the points up to the first that is far away."""
     import keras
 
-    from tltool.optimizers.finalize import finalized
+    from tltool.optimizers.finalize import finalized, inner_optimizers
 
     optimizer = type(optimizer).from_config(optimizer.get_config())
     weights = keras.Variable(start, dtype="float32", name="weights")
     optimizer.build([weights])
-    rate = float(f"{float(optimizer.learning_rate):.7g}")  # 0.2, not the 0.20000000298 that float32 keeps for it
+    rate = max(float(inner.learning_rate) for inner in inner_optimizers(optimizer))
+    rate = float(f"{rate:.7g}")  # 0.2, not the 0.20000000298 that float32 keeps for it
     random = np.random.default_rng(seed)
     points = [start]
     for _ in range(steps):

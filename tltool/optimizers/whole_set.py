@@ -53,7 +53,8 @@ class WholeSet:
             raise OptimizerError(f"{owner}: the model has no trainable variables. Set `trainable` where it may move.")
         self.fixed = [keras.ops.convert_to_tensor(variable) for variable in model.non_trainable_variables]
         # Keras computes losses in floatx, whatever the model's own numbers.
-        used = {*(variable.dtype for variable in self.variables), model.compute_dtype, keras.config.floatx()}
+        used = {*(variable.dtype for variable in self.variables), keras.config.floatx()}
+        used |= {layer.compute_dtype for layer in model._flatten_layers()}
         self.precision = next(name for name in PRECISIONS if name in used)
         self.start = _flat([variable.value for variable in self.variables])
         self.derivatives = Derivatives(owner, self._loss)
@@ -116,6 +117,10 @@ class WholeSet:
 
 
 def _check_loss(owner: str, model: keras.Model) -> None:
+    if not isinstance(model, keras.Model):
+        raise OptimizerError(
+            f"{owner}: {type(model).__name__} is no Keras model. Give one that is compiled with a loss."
+        )
     own = type(model).compute_loss is not keras.Model.compute_loss
     if not model.compiled or (model.loss is None and not own):
         raise OptimizerError(f"{owner}: the model has no loss. Compile it first: model.compile(loss=...).")

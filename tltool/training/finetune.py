@@ -190,7 +190,7 @@ def _train_stage(
             losses.append(float(model.train_on_batch(batch.pixels, targets[chosen])))
             done += 1
             if not math.isfinite(losses[-1]):
-                raise DivergedError(_advice(stage, done, _rate(model.optimizer), losses[-1]))
+                raise DivergedError(_advice(stage, done, model.optimizer, losses[-1]))
             events.report(task, done, total)
         # A moving average or look-ahead momentum has other weights in training than it ends with.
         with finalized(model.optimizer, model.trainable_variables):
@@ -255,14 +255,22 @@ def _compile(
     model.compile(optimizer=optimizer, loss=loss, jit_compile=_xla_pays())
 
 
-def _rate(optimizer: keras.optimizers.Optimizer) -> float:
-    """The rate of the next step; where stages have rates of their own, the head's, which is the highest."""
-    return max(float(keras.ops.convert_to_numpy(inner.learning_rate)) for inner in inner_optimizers(optimizer))
+def _rate(optimizer: keras.optimizers.Optimizer, step: int | None = None) -> float:
+    """The rate of the next step or of one counted from 0; where stages differ the head's, which is the highest."""
+    rates = []
+    for inner in inner_optimizers(optimizer):
+        scheduled = isinstance(inner._learning_rate, keras.optimizers.schedules.LearningRateSchedule)
+        rate = inner._learning_rate(step) if scheduled and step is not None else inner.learning_rate
+        rates.append(float(keras.ops.convert_to_numpy(rate)))
+    return max(rates)
 
 
-def _advice(stage: StageRecipe, step: int, rate: float, loss: float) -> str:
+def _advice(stage: StageRecipe, step: int, optimizer: keras.optimizers.Optimizer, loss: float) -> str:
+    place = f"Stage '{stage.name}', step {step}: the loss is {loss}"
+    if step == 1:
+        return f"{place} before any weight has moved. The backbone's weights, or the head's, hold what is no number."
     return (
-        f"Stage '{stage.name}', step {step}: the loss is {loss} at a rate of {rate:.3g}. The steps are too long: "
+        f"{place} after a step at a rate of {_rate(optimizer, step - 2):.3g}. The steps are too long: "
         f"--set stages.{stage.name}.learning_rate={stage.learning_rate / 10:g}, or a longer warm-up, or "
         "optimizer_arguments = { clipnorm = 1.0 }. `tltool fit DATA --recipe linear-probe` needs no rate."
     )

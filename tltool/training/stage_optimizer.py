@@ -6,13 +6,11 @@ import keras
 from keras.optimizers import Optimizer
 
 from tltool.backbones import Backbone
-from tltool.optimizers.catalogue import OPTIMIZERS, get
+from tltool.optimizers.catalogue import get
 from tltool.optimizers.layer_rates import layer_groups, with_layer_rates
 from tltool.optimizers.reduce_on_plateau import ReduceOnPlateau
 from tltool.optimizers.schedules import build_schedule
 from tltool.recipes import StageRecipe
-
-ALWAYS_DECAY = ("AdamW", "Muon")  # these take a number for their weight decay, the others None for none
 
 
 def build_optimizer(stage: StageRecipe, steps: int, model: keras.Model, backbone: Backbone) -> Optimizer:
@@ -24,7 +22,6 @@ def build_optimizer(stage: StageRecipe, steps: int, model: keras.Model, backbone
         model: Its layers frozen as they will be trained.
         backbone: Names the stages whose rates differ.
     """
-    decay = stage.weight_decay or (0.0 if OPTIMIZERS[stage.optimizer].class_name in ALWAYS_DECAY else None)
 
     def build(share: float) -> Optimizer:
         rate = build_schedule(
@@ -34,7 +31,9 @@ def build_optimizer(stage: StageRecipe, steps: int, model: keras.Model, backbone
             _warmup_steps(stage, steps),
             **(stage.schedule_arguments if stage.schedule != "plateau" else {}),
         )
-        return get(stage.optimizer, learning_rate=rate, weight_decay=decay, **stage.optimizer_arguments)
+        return get(
+            stage.optimizer, learning_rate=rate, weight_decay=stage.weight_decay or None, **stage.optimizer_arguments
+        )
 
     return with_layer_rates(layer_groups(backbone, model), model, build, stage.layer_decay)
 
