@@ -44,7 +44,7 @@ class ReduceOnPlateau(keras.callbacks.Callback):
         super().__init__()
         given = {"factor": factor, "patience": patience, "minimum_rate": minimum_rate, "warmup_steps": warmup_steps}
         check_arguments("ReduceOnPlateau", given, SCHEDULES["plateau"] | {"warmup_steps": COUNT})
-        if not monitor.endswith("loss"):
+        if not str(monitor).endswith("loss"):
             raise OptimizerError(
                 f"ReduceOnPlateau: `monitor` = {monitor!r}: must name a loss, for lower is taken as better."
             )

@@ -21,6 +21,7 @@ from tltool.training.events import EventLog
 from tltool.training.stage_optimizer import build_optimizer, rate_callback
 
 EVALUATION_BATCH = 16
+USUAL_RATE = 0.001  # what a run that diverged is told to try at most: a tenth of an absurd rate is as absurd
 
 
 @dataclass(frozen=True)
@@ -271,8 +272,9 @@ def _advice(stage: StageRecipe, step: int, optimizer: keras.optimizers.Optimizer
         return f"{place} before any weight has moved. The backbone's weights, or the head's, hold what is no number."
     return (
         f"{place} after a step at a rate of {_rate(optimizer, step - 2):.3g}. The steps are too long: "
-        f"--set stages.{stage.name}.learning_rate={stage.learning_rate / 10:g}, or a longer warm-up, or "
-        "optimizer_arguments = { clipnorm = 1.0 }. `tltool fit DATA --recipe linear-probe` needs no rate."
+        f"--set stages.{stage.name}.learning_rate={min(stage.learning_rate / 10, USUAL_RATE):g}, or a longer warm-up, "
+        f"or --set stages.{stage.name}.optimizer_arguments.clipnorm=1.0. "
+        "`tltool fit DATA --recipe linear-probe` needs no rate."
     )
 
 
