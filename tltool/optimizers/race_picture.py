@@ -63,6 +63,8 @@ def check_picture(path: Path) -> None:
         raise OptimizerError(f'{path}: needs {needed}, which the extra `plots` brings: `pip install "tltool[plots]"`.')
     if path.exists():
         raise OptimizerError(f"{path}: exists already and is not overwritten. Give another name.")
+    if not path.parent.is_dir():
+        raise OptimizerError(f"{path}: there is no folder {path.parent}. Make it, or give another name.")
 
 
 def draw_race(trajectories: Sequence[Trajectory], surface: str | Surface, path: str | Path) -> Path:
