@@ -1,19 +1,18 @@
 """Adagrad that starts afresh with each cosine cycle."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
-from keras import initializers, ops
+from keras import ops
 
-from tltool.optimizers.checked import CheckedOptimizer, dense
+from tltool.optimizers.checked import SummingOptimizer, dense
 
 LAST_STEP = 2**31 - 1  # what an int32 counter, as JAX has, can hold
 
 
 @keras.saving.register_keras_serializable("tltool")
-class AdagradWithWarmRestart(CheckedOptimizer):
+class AdagradWithWarmRestart(SummingOptimizer):
     """Adagrad whose sum of squared gradients goes back to its start with each cosine cycle of the rate.
 
     At step t of a cycle of T steps, both counted from 0:
@@ -58,13 +57,6 @@ class AdagradWithWarmRestart(CheckedOptimizer):
             "epsilon": epsilon,
         }
         super().__init__(learning_rate, own, common)
-
-    def build(self, variables: Sequence[keras.Variable]) -> None:
-        if self.built:
-            return
-        super().build(variables)
-        start = initializers.Constant(self.initial_accumulator_value)
-        self._accumulators = self.add_optimizer_variables(variables, "accumulator", initializer=start)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         gradient = dense(gradient, variable.shape, variable.dtype)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-from keras import ops
+from keras import initializers, ops
 
 from tltool.optimizers.catalogue import OPTIMIZERS, check_optimizer_arguments, check_rate
 
@@ -49,6 +49,17 @@ class CheckedOptimizer(keras.optimizers.Optimizer):
             optimizer.learning_rate = 0.0
             return optimizer
         return super().from_config(dict(config), custom_objects)
+
+
+class SummingOptimizer(CheckedOptimizer):
+    """One that keeps a sum of squared gradients for each weight, as Adagrad does."""
+
+    def build(self, variables: Sequence[keras.Variable]) -> None:
+        if self.built:
+            return
+        super().build(variables)
+        start = initializers.Constant(self.initial_accumulator_value)
+        self._accumulators = self.add_optimizer_variables(variables, "accumulator", initializer=start)
 
 
 def dense(gradient: Any, shape: tuple[int, ...], dtype: Any) -> Any:

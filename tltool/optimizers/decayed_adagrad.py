@@ -1,16 +1,15 @@
 """Adagrad with a leak."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import keras
-from keras import initializers, ops
+from keras import ops
 
-from tltool.optimizers.checked import CheckedOptimizer, dense
+from tltool.optimizers.checked import SummingOptimizer, dense
 
 
 @keras.saving.register_keras_serializable("tltool")
-class DecayedAdagrad(CheckedOptimizer):
+class DecayedAdagrad(SummingOptimizer):
     """Adagrad whose sum of squared gradients leaks, so that the step does not die out.
 
         a <- decay * a + gradient^2
@@ -45,13 +44,6 @@ class DecayedAdagrad(CheckedOptimizer):
     ):
         own = {"decay": decay, "initial_accumulator_value": initial_accumulator_value, "epsilon": epsilon}
         super().__init__(learning_rate, own, common)
-
-    def build(self, variables: Sequence[keras.Variable]) -> None:
-        if self.built:
-            return
-        super().build(variables)
-        start = initializers.Constant(self.initial_accumulator_value)
-        self._accumulators = self.add_optimizer_variables(variables, "accumulator", initializer=start)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         gradient = dense(gradient, variable.shape, variable.dtype)

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-from keras import initializers, ops
+from keras import ops
 
-from tltool.optimizers.checked import CheckedOptimizer, dense
+from tltool.optimizers.checked import SummingOptimizer, dense
 
 
 @keras.saving.register_keras_serializable("tltool")
-class NesterovAdagrad(CheckedOptimizer):
+class NesterovAdagrad(SummingOptimizer):
     """Look-ahead momentum on the gradient as Adagrad rescales it.
 
         a <- a + gradient^2
@@ -52,8 +52,6 @@ class NesterovAdagrad(CheckedOptimizer):
         if self.built:
             return
         super().build(variables)
-        start = initializers.Constant(self.initial_accumulator_value)
-        self._accumulators = self.add_optimizer_variables(variables, "accumulator", initializer=start)
         self._velocities = self.add_optimizer_variables(variables, "velocity")
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
