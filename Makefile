@@ -29,7 +29,7 @@ wheel: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[app,backbones,dev,export]'
+	$(BIN)/python -m pip install --quiet --editable '.[app,augment,backbones,dev,export]'
 	touch $@
 
 clean:

@@ -230,7 +230,10 @@ MISTAKES = [
     (csv_exists, ["results.csv: exists already and is not overwritten", "Give another --csv"]),
     (csv_nowhere, ["results.csv: there is no folder missing", "Make it, or give another --csv"]),
     (csv_with_a_long_name, ["aaa: cannot be written (File name too long)", "Give another --csv"]),
-    (setting_like_no_other, ["head: unknown key `zzz`", "The keys are taps, pooling, strengths, folds, shuffles."]),
+    (
+        setting_like_no_other,
+        ["head: unknown key `zzz`", "The keys are taps, pooling, strengths, folds, shuffles, views, augmentation."],
+    ),
     (only_bad_pictures, ["None of the pictures could be read"]),
     (no_run, ["photos: not a run folder (run.json is missing)"]),
     (copy_over_something, ["mine.toml: exists already and is not overwritten", "Give another name"]),

@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 
 from tltool import decision
-from tltool.decision import decide, judge_similarity, judge_size
+from tltool.augment.policies import POLICIES, read_policy
+from tltool.decision import changed_classes, decide, judge_orientation, judge_similarity, judge_size, judge_way
 from tltool.heads.cross_validation import CrossValidation
 from tltool.inspection.baselines import Baseline, ProbeSpec
 from tltool.inspection.inspection import Health, Inspection
+from tltool.inspection.orientation import ClassChange, Orientation
 from tltool.inspection.similarity import Similarity
 from tltool.inspection.size import Size
+from tltool.inspection.symmetry import Symmetry
 
 LITTLE, A_LOT = [50] * 4, [500] * 10
 SIMILAR, DIFFERENT = 0.05, 0.3
@@ -42,10 +45,10 @@ def evidence(z, better="stage-probe"):
     return tuple(baseline(name, values) for name, values in losses.items())
 
 
-def facts(counts, divergence, baselines=(), confidence=0.5):
-    return Inspection(
-        "photos", "tiny_random", size(counts), similarity(divergence, confidence), baselines, Health(1, (), ())
-    )
+def facts(counts, divergence, baselines=(), confidence=0.5, symmetry=None):
+    health = Health(1, (), ())
+    seen = similarity(divergence, confidence)
+    return Inspection("photos", "tiny_random", size(counts), seen, baselines, health, symmetry=symmetry)
 
 
 CELLS = [
@@ -152,12 +155,12 @@ def test_evidence_overrules_the_table_only_beyond_the_noise(divergence, prior, r
     assert "linear-probe 80.0% ± 2.8%, stage-probe 80.0% ± 2.8%" in found.reasons[3]
     if overruled:
         gain = z * np.sqrt(PICTURES / (PICTURES - 1)) / np.sqrt(PICTURES)
-        assert found.reasons[-1] == (
+        assert found.reasons[-2] == (
             f"The evidence overrules the table: {rival} lowers the log loss by {gain:.3f} ({z:.1f} standard errors)."
         )
     else:
         relation = "worse" if z <= -decision.EVIDENCE_Z else "not better beyond the noise"
-        assert found.reasons[-1].startswith(f"The evidence agrees with the table: {rival} is {relation} (log loss ")
+        assert found.reasons[-2].startswith(f"The evidence agrees with the table: {rival} is {relation} (log loss ")
 
 
 @pytest.mark.parametrize("better", ["linear-probe", "stage-probe"])
@@ -166,17 +169,184 @@ def test_linear_evidence_never_overrules_fine_tuning(divergence, recipe, better)
     found = decide(facts(A_LOT, divergence, evidence(50.0, better)))
     assert found.recipe == found.prior == recipe
     assert not found.overruled
-    assert found.reasons[-1].startswith("Cross-validated on the training pictures: linear-probe 80.0%")
+    assert found.reasons[-2].startswith("Cross-validated on the training pictures: linear-probe 80.0%")
 
 
 def test_a_probe_that_was_not_tried_is_not_overruled():
     found = decide(facts(LITTLE, SIMILAR, evidence(50.0)[1:]))
     assert found.recipe == "linear-probe"
-    assert found.reasons[-1].startswith("Cross-validated on the training pictures: stage-probe")
+    assert found.reasons[-2].startswith("Cross-validated on the training pictures: stage-probe")
+
+
+def orientation(lost=0.0, error=0.01, told=0.5, **classes):
+    """Classes by name as (pictures, recall, recall when flipped, chance)."""
+    changes = {name: ClassChange(*change) for name, change in classes.items()}
+    return Orientation(lost, None if lost is None else error, told, changes)
+
+
+SAME, CHANGED = orientation(), orientation(0.5)
+KNOWN = orientation(told=1.0)
+UNSURE = orientation(0.0, error=0.5)
+
+
+def symmetry(mirrored=SAME, upside_down=SAME, turned=SAME, pictures=200):
+    return Symmetry(mirrored, upside_down, turned, pictures)
+
+
+LIMITS = list(decision.FLIP_LIMITS.items())
+
+
+@pytest.mark.parametrize(("name", "limit"), LIMITS, ids=[name for name, _ in LIMITS])
+def test_both_sides_of_what_is_lost(name, limit):
+    below, above = np.nextafter(limit.lost, 0), limit.lost
+    assert judge_orientation(orientation(below), limit) == "itself"
+    assert judge_orientation(orientation(above), limit) == "another"
+    assert judge_orientation(orientation(-0.5), limit) == "itself"
+    # A loss that counts must be beyond the noise; no loss, only where one that counts would have been.
+    error = above / decision.EVIDENCE_Z
+    assert judge_orientation(orientation(above, error), limit) == "another"
+    assert judge_orientation(orientation(above, 1.001 * error), limit) == "unclear"
+    assert judge_orientation(orientation(below, error), limit) == "itself"
+    assert judge_orientation(orientation(below, 1.001 * error), limit) == "unclear"
+    assert judge_orientation(orientation(None), limit) == "unclear"
+
+
+@pytest.mark.parametrize(("name", "limit"), LIMITS, ids=[name for name, _ in LIMITS])
+@pytest.mark.parametrize(("lost", "without"), [(0.0, "itself"), (None, "unclear")])
+def test_both_sides_of_what_is_told(name, limit, lost, without):
+    if limit.told is None:
+        assert judge_orientation(orientation(lost, told=1.0), limit) == without
+        return
+    assert judge_orientation(orientation(lost, told=np.nextafter(limit.told, 0)), limit) == without
+    assert judge_orientation(orientation(lost, told=limit.told), limit) == "another"
+
+
+def test_a_single_class_forbids_a_flip():
+    fall, chance = decision.CLASS_FALLS_FROM, decision.CLASS_CHANCE / 2
+    limit = decision.FLIP_LIMITS["mirrored"]
+    for left, changed in (
+        ((8, 1.0, 1.0 - fall, chance), ("left",)),
+        ((8, 1.0, 1.0 - fall + 0.01, chance), ()),
+        ((8, 1.0, 1.0 - fall, 1.01 * chance), ()),  # one hundredth over both classes, not for each
+        ((8, 0.2, 1.0, chance), ()),
+    ):
+        flip = orientation(left=left, stop=(20, 0.9, 0.9, 1.0))
+        assert changed_classes(flip) == changed
+        assert judge_orientation(flip, limit) == ("another" if changed else "itself")
+    both = orientation(left=(8, 1.0, 0.4, 1e-4), right=(9, 1.0, 0.1, 1e-5))
+    assert changed_classes(both) == ("right", "left")
+
+
+@pytest.mark.parametrize(
+    ("found", "way"),
+    [
+        (symmetry(), "any way"),
+        (symmetry(mirrored=CHANGED), "one way"),
+        (symmetry(mirrored=KNOWN), "one way"),
+        (symmetry(CHANGED, CHANGED, CHANGED), "one way"),
+        (symmetry(mirrored=UNSURE), "unclear"),
+        (symmetry(UNSURE, CHANGED, CHANGED), "unclear"),
+        (symmetry(upside_down=CHANGED), "upright"),
+        (symmetry(upside_down=KNOWN), "upright"),
+        (symmetry(upside_down=UNSURE), "upright"),
+        (symmetry(turned=CHANGED), "upright"),
+        (symmetry(turned=KNOWN), "any way"),
+        (symmetry(turned=UNSURE), "upright"),
+        (symmetry(pictures=decision.FEWEST_FLIPPED - 1), "unclear"),
+        (symmetry(CHANGED, pictures=decision.FEWEST_FLIPPED - 1), "unclear"),
+        (symmetry(pictures=decision.FEWEST_FLIPPED), "any way"),
+    ],
+)
+def test_which_flips_are_borne(found, way):
+    assert judge_way(found) == way
+
+
+POLICY = {
+    "one way": ("documents", "documents", "documents", "documents"),
+    "any way": ("aerial-and-microscopy",) * 4,
+    "upright": ("photographs", "standard", "photographs", "light"),
+    "unclear": ("photographs", "documents", "photographs", "documents"),
+}
+SHOWN = {
+    "one way": symmetry(CHANGED),
+    "any way": symmetry(),
+    "upright": symmetry(turned=CHANGED),
+    "unclear": symmetry(UNSURE),
+}
+
+
+@pytest.mark.parametrize("way", POLICY)
+@pytest.mark.parametrize("cell", range(4), ids=[cell for _, _, cell, _ in CELLS])
+def test_the_augmentation_of_every_cell(way, cell):
+    counts, divergence, _, recipe = CELLS[cell]
+    found = decide(facts(counts, divergence, symmetry=SHOWN[way]))
+    assert found.augmentation == found.to_json()["augmentation"] == POLICY[way][cell]
+    assert found.recipe == recipe  # flips do not move it
+    assert f"Augmentation {found.augmentation}: " in found.reasons[-1]
+
+
+def test_each_policy_that_can_be_picked_exists_and_flips_as_the_pictures_bear():
+    """Where pictures must not be mirrored, or it is not known of unusual ones, no step may do it."""
+    flips = {name: {step.name for step in read_policy(name).steps} for name in POLICIES}
+    assert {policy for cells in decision.AUGMENTATION.values() for policy in cells.values()} <= set(POLICIES)
+    assert decision.NOT_MEASURED in POLICIES
+    for policy in decision.AUGMENTATION["one way"].values():
+        assert not flips[policy] & {"flip_horizontal", "flip_vertical", "rand_augment"}
+    for policy in decision.AUGMENTATION["upright"].values():
+        assert "flip_horizontal" in flips[policy]
+        assert "flip_vertical" not in flips[policy]
+    for policy in decision.AUGMENTATION["any way"].values():
+        assert {"flip_horizontal", "flip_vertical", "rotate"} <= flips[policy]
+
+
+@pytest.mark.parametrize(("counts", "divergence", "cell", "recipe"), CELLS, ids=[cell for _, _, cell, _ in CELLS])
+def test_flips_that_were_not_measured(counts, divergence, cell, recipe):
+    found = decide(facts(counts, divergence))
+    assert found.augmentation == "standard"
+    assert found.reasons[-1].startswith("What flips do to the classes was not measured; ")
+
+
+SEVEN, NINE = (20, 0.9, 0.3, 1e-4), (20, 0.9, 0.5, 1e-4)
+OTHERS = dict.fromkeys(("zero", "two", "three"), (20, 1.0, 0.2, 1e-6))
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (
+            symmetry(orientation(0.154, 0.026)),
+            "Mirrored, pictures are others: a linear head loses 15% ± 3% of what it knows. Augmentation documents: no",
+        ),
+        (symmetry(orientation(0.154, 0.026, nine=NINE, seven=SEVEN)), " of what it knows, above all of seven, nine."),
+        (symmetry(orientation(0.3, seven=SEVEN, **OTHERS)), "knows, above all of zero, two, three and 1 more."),
+        (symmetry(orientation(0.02, seven=SEVEN)), "Mirrored, some classes are no longer found: seven."),
+        (symmetry(orientation(0.02, told=0.98)), "Mirrored, pictures are known to be so in 98% of cases: they do not"),
+        (symmetry(orientation(None, told=0.98)), "Mirrored, pictures are known to be so in 98% of cases: they do not"),
+        (symmetry(orientation(0.3, 0.2, told=0.98)), "Mirrored, pictures are known to be so in 98% of cases: they do"),
+        (
+            symmetry(orientation(-0.01, 0.02), orientation(0.03, 0.01), orientation(0.05)),
+            "Mirrored, pictures keep their classes (a linear head loses -1% ± 2% of what it knows), and there is no "
+            "up: upside down it loses 3% ± 1%, turned by a quarter 5% ± 1%. Augmentation aerial-and-microscopy: all ",
+        ),
+        (symmetry(upside_down=CHANGED, turned=CHANGED), "knows). Upside down, pictures are others: a linear head"),
+        (symmetry(upside_down=KNOWN), "knows). Upside down, pictures are known to be so in 100% of cases"),
+        (symmetry(upside_down=UNSURE), "knows). Upside down, that is not sure. Augmentation photographs: what cameras"),
+        (symmetry(orientation(-0.001)), "(a linear head loses 0% ± 1% of what it knows)"),
+        (symmetry(turned=CHANGED), "knows). Turned by a quarter, pictures are others: a linear head loses 50%"),
+        (symmetry(pictures=12), "12 pictures do not tell whether they are still themselves when mirrored; things in"),
+    ],
+)
+def test_the_augmentation_in_words(found, words):
+    assert words in decide(facts(LITTLE, SIMILAR, symmetry=found)).reasons[-1]
+
+
+def test_unusual_pictures_are_not_flipped_on_a_guess():
+    found = decide(facts(LITTLE, DIFFERENT, symmetry=symmetry(UNSURE)))
+    assert "when mirrored; a flip that changes classes does more harm than one left out." in found.reasons[-1]
 
 
 def test_the_same_facts_give_the_same_decision_and_stay_as_they_are():
-    given = facts(LITTLE, SIMILAR, evidence(3.0))
+    given = facts(LITTLE, SIMILAR, evidence(3.0), symmetry=symmetry(CHANGED))
     before = given.to_json(), [entry.validation.losses.copy() for entry in given.baselines]
     assert decide(given) == decide(given)
     assert given.to_json() == before[0]

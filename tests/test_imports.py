@@ -20,15 +20,19 @@ ROOT = Path(__file__).parents[1]
 MODULES = sorted((ROOT / "tltool").rglob("*.py"))
 ORDER = (
     *("errors", "progress", "files", "shipped", "cache", "seed", "startup"),
-    *("data", "backbones", "optimizers", "features", "heads", "doctor", "inspection", "decision", "recipes"),
+    *("data", "augment", "layers", "backbones", "optimizers", "features", "heads"),
+    *("doctor", "inspection", "decision", "recipes"),
     *("training", "evaluation", "export", "run", "pipeline", "demo"),
-    *("console", "cli_demo", "cli_optimizers", "cli_recipes", "ui", "cli"),
+    *("console", "cli_options", "cli_augment", "cli_demo", "cli_optimizers", "cli_recipes", "ui", "cli"),
 )
 FACE = "tltool"  # __init__ and __main__
 # Streamlit needs these itself and takes what they make, so that its release chooses theirs.
 WITH_STREAMLIT = {"altair", "click", "pandas", "starlette"}
 # Modules whose sources need an extra of their own; without it they say which.
 EXTRAS = {
+    "tltool/augment/resampling.py": "jax",
+    "tltool/augment/with_keras_cv.py": "augment",
+    "tltool/augment/random_lens_distortion.py": "augment",
     "tltool/data/tables.py": "parquet",
     "tltool/data/tfds.py": "tfds",
     "tltool/optimizers/differentiation.py": "jax",

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tltool import recipes
+from tltool.augment import POLICIES, STEPS, read_policy
 from tltool.backbones import load_backbone
 from tltool.decision import TABLE
 from tltool.errors import RecipeError
@@ -34,6 +35,8 @@ schedule_arguments = { floor = 0.1 }
 weight_decay = 0.01
 warmup = 0.1
 label_smoothing = 0.0
+augmentation = "auto"
+regularizers = {}
 patience = 3
 """
 HEAD = """
@@ -50,6 +53,8 @@ pooling = ["mean"]
 strengths = [1.0, 0.1]
 folds = 4
 shuffles = 3
+views = 0
+augmentation = "auto"
 """
 GOOD = HEAD + STAGE.replace('"top"', '"warm"') + STAGE
 
@@ -154,7 +159,7 @@ def test_all_faults_are_reported_together():
         "mine.toml: `summary` is missing. A recipe names everything.",
         "mine.toml: `backbone` = 'efficientnet-lite0': unknown backbone 'efficientnet-lite0'. "
         "Did you mean 'efficientnet_lite0'?",
-        'mine.toml, head: `pooling.1` = \'max\': must be "mean", "std", or both',
+        'mine.toml, head: `pooling.1` = \'max\': must be one or several of "mean", "std" and "fractional-max"',
         "mine.toml, head: `folds` is missing (parts of a cross-validation). A recipe names everything.",
         "mine.toml, head: `shuffles` = 0: input should be greater than or equal to 1",
         "mine.toml, head: unknown key `fold`. Did you mean `folds`?",
@@ -242,6 +247,24 @@ IMAGE_SIZE = 'must be "native", or 32 to 1024 pixels'
         ),
         ("stage", "weight_decay", -1.0, "`weight_decay` = -1.0: input should be greater than or equal to 0"),
         ("stage", "label_smoothing", 1, "`label_smoothing` = 1: input should be less than 1"),
+        (
+            "stage",
+            "augmentation",
+            {"rotate": 200, "sheer": 3},
+            "`augmentation` = {'rotate': 200, 'sheer': 3}: `rotate` = 200: must be a number from 0 to 180 (largest "
+            "angle, degrees, either way); there is no step `sheer`. Did you mean `shear`? "
+            f"The steps are {', '.join(STEPS)}.",
+        ),
+        (
+            "head",
+            "augmentation",
+            "standart",
+            "`augmentation` = 'standart': there is no policy 'standart'. Did you mean `standard`? There are "
+            f"{', '.join(POLICIES)}; or write a table of steps.",
+        ),
+        ("head", "augmentation", 3, "`augmentation` = 3: a policy is a name or a table of steps, not 3."),
+        ("head", "views", -1, "`views` = -1: input should be greater than or equal to 0"),
+        ("stage", "regularizers", 3, "`regularizers` = 3: must be a table, in curly brackets"),
         ("top", "image_size", 31, f"`image_size` = 31: {IMAGE_SIZE}"),
         ("top", "image_size", 1025, f"`image_size` = 1025: {IMAGE_SIZE}"),
         ("top", "image_size", "big", f"`image_size` = 'big': {IMAGE_SIZE}"),
@@ -266,15 +289,49 @@ def test_one_fault_is_one_line(section, key, value, message):
 def test_a_full_batch_optimizer_takes_no_rates():
     whole = {"optimizer": "lbfgs", "optimizer_arguments": {"memory": 5}, "learning_rate": 1.0, "layer_decay": 1.0}
     whole |= {"schedule": "constant", "schedule_arguments": {}, "weight_decay": 0.0, "warmup": 0.0}
+    whole |= {"augmentation": "none", "regularizers": {"l2": 0.01}}
     values = tomllib.loads(GOOD)
     values["stages"][1] |= whole
     assert recipes.check_recipe(values, "mine.toml").stages[1].optimizer == "lbfgs"
     one = "mine.toml, stage 2 'top': `learning_rate` = 0.1: lbfgs finds its steps by itself, so this must be 1.0"
     assert faults(lambda values: values["stages"][1].update(whole | {"learning_rate": 0.1})) == one
     found = faults(lambda values: values["stages"][1].update({"optimizer": "newton-cg"}))
-    assert re.findall(r"`(\w+)` = ", found) == ["learning_rate", "layer_decay", "schedule", "weight_decay", "warmup"]
+    assert re.findall(r"`(\w+)` = ", found) == [
+        *("learning_rate", "layer_decay", "schedule", "weight_decay", "warmup", "augmentation")
+    ]
+    found = faults(lambda values: values["stages"][1].update(whole | {"regularizers": {"dropout": 0.2, "l2": 0.1}}))
+    assert found.endswith("lbfgs needs the same loss at every look, which dropout would change")
     found = faults(lambda values: values["stages"][1].update(whole | {"optimizer_arguments": {"max_iterations": 5}}))
     assert "`max_iterations` is the stage's own `epochs`" in found
+
+
+def test_pictures_are_mixed_with_others_of_their_batch():
+    found = faults(lambda values: values["stages"][1].update(batch_size=1, augmentation={"mix_up": 0.2}))
+    assert found.endswith("mixing needs two pictures in a batch, and `batch_size` is 1")
+
+
+def test_what_is_left_to_the_decision_is_filled_in_and_what_was_named_stays():
+    values = tomllib.loads(GOOD)
+    values["stages"][1]["augmentation"] = {"rotate": 5}
+    recipe = recipes.check_recipe(values, "mine.toml")
+    assert recipe.leaves_augmentation
+    recipe = recipe.with_augmentation("documents")
+    assert not recipe.leaves_augmentation
+    assert recipe.stages[0].augmentation == recipe.augmentation == "documents"
+    assert recipe.stages[1].augmentation == {"rotate": 5}
+    assert recipe.head.augmentation == "auto"  # without views there is nothing to augment
+    values["head"]["views"] = 2
+    assert recipes.check_recipe(values, "mine.toml").with_augmentation("light").head.augmentation == "light"
+
+
+def test_a_policy_keeps_the_order_of_its_steps_on_its_way_through_a_file():
+    policy = {"lens": {"strength": 0.1, "chance": 0.3}, "rotate": 10, "blur": {"sigma": 1}, "hue": 0.1}
+    values = tomllib.loads(GOOD)
+    values["stages"][1]["augmentation"] = values["head"]["augmentation"] = policy
+    text = recipes.check_recipe(values, "mine.toml").to_toml()
+    again = recipes.check_recipe(tomllib.loads(text), "again.toml")
+    for part in (again.head, again.stages[1]):
+        assert read_policy(part.augmentation).digest == read_policy(policy).digest
 
 
 def test_an_optimizer_may_be_written_in_other_ways(mine):
@@ -378,7 +435,11 @@ def test_of_two_settings_the_later_one_counts(mine):
         ("name.first.letter=3", "--set name.first.letter=3: no section 'first'."),
         ("head.fold=3", "mine.toml, head: unknown key `fold`. Did you mean `folds`?"),
         ("stages.top.epoch=3", "mine.toml, stage 2 'top': unknown key `epoch`. Did you mean `epochs`?"),
-        ("head.zzz=3", "mine.toml, head: unknown key `zzz`. The keys are taps, pooling, strengths, folds, shuffles."),
+        (
+            "head.zzz=3",
+            "mine.toml, head: unknown key `zzz`. The keys are taps, pooling, strengths, folds, shuffles, views, "
+            "augmentation.",
+        ),
         ("zzz.folds=3", "--set zzz.folds=3: no section 'zzz'. The sections are head, stages."),
         ("head.folds=three", "mine.toml, head: `folds` = 'three': input should be a valid integer"),
         ("name=", "mine.toml: `name` = '': must not be empty"),

@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tltool import optimizers
+    from tltool import augment, layers, optimizers
     from tltool.data import Dataset, load_dataset
     from tltool.errors import TltoolError
     from tltool.export.predictor import load_model
@@ -43,9 +43,11 @@ __all__ = [
     "Recipe",
     "Run",
     "TltoolError",
+    "augment",
     "examine",
     "fit",
     "inspect",
+    "layers",
     "load_dataset",
     "load_model",
     "load_recipe",
@@ -58,8 +60,8 @@ __all__ = [
 def __getattr__(name: str):
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
-    if name == "optimizers":  # stands on its own in anybody's Keras program
-        return importlib.import_module("tltool.optimizers")
+    if name in ("augment", "layers", "optimizers"):  # each stands on its own in anybody's Keras program
+        return importlib.import_module(f"tltool.{name}")
     raise AttributeError(f"module 'tltool' has no attribute '{name}'")
 
 

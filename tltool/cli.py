@@ -6,19 +6,17 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from tltool.cli_augment import augment_app
 from tltool.cli_optimizers import optimizers
+from tltool.cli_options import AsJson, Columns, Data, NoFeatures, RunPath, Seed, Settings, load
 from tltool.cli_recipes import recipes_app
 from tltool.errors import TltoolError
-from tltool.seed import LARGEST_SEED
-
-if TYPE_CHECKING:
-    from tltool.data import Dataset
-    from tltool.progress import Report
+from tltool.files import check_new
 
 
 class _Commands(TyperGroup):
@@ -41,29 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(recipes_app, name="recipes")
-
-Data = Annotated[
-    str,
-    typer.Argument(
-        help="A folder of class folders or of train/valid/test parts; a .zip or .tar(.gz) of one; a CSV or Parquet "
-        "manifest; tfds:NAME; or an address such as s3://bucket/folder."
-    ),
-]
-Columns = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--column", metavar="ROLE=NAME", help="Which column of a manifest is path, label, split or group; repeatable."
-    ),
-]
-NoFeatures = Annotated[
-    bool, typer.Option("--no-features", help="Look at the files alone: seconds instead of minutes, but no decision.")
-]
-RunPath = Annotated[Path, typer.Argument(help="A run's folder.")]
-Settings = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a recipe's value; repeatable.")
-]
-Seed = Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of the split, the folds and the order of pictures.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+app.add_typer(augment_app, name="augment")
 
 
 def main() -> None:
@@ -119,7 +95,7 @@ def inspect(
     with console.progress() as listener:
         report = console.as_report(listener)
         _check_settings(settings, no_features)
-        loaded = _load(data, columns, report, seed)
+        loaded = load(data, columns, report, seed)
         if no_features:
             from tltool.inspection.files import inspect_files
 
@@ -159,8 +135,8 @@ def doctor(
         report = console.as_report(listener)
         _check_settings(settings, no_features)
         if html is not None:
-            _check_new(html, "--html")
-        loaded = _load(data, columns, report, seed, trainable=False)
+            check_new(html, "another --html")
+        loaded = load(data, columns, report, seed, trainable=False)
         if quarantine is not None:
             check_target(loaded, quarantine)
         if no_features:
@@ -212,7 +188,7 @@ def fit(
 
     seconds = parse_time(budget) if budget is not None else None
     with console.progress() as listener:
-        loaded = _load(data, columns, console.as_report(listener), seed)
+        loaded = load(data, columns, console.as_report(listener), seed)
         console.prepare(listener)
         from tltool import pipeline
 
@@ -245,7 +221,7 @@ def evaluate(run: RunPath, data: Data, columns: Columns = None, as_json: AsJson 
 
     with console.progress() as listener:
         report = console.as_report(listener)
-        loaded = _load(data, columns, report, trainable=False)
+        loaded = load(data, columns, report, trainable=False)
         console.prepare(listener)
         from tltool.run import evaluate_run, open_run
 
@@ -270,7 +246,7 @@ def predict(
     from tltool.export.predictor import load_model, write_csv
 
     if csv is not None:
-        _check_new(csv, "--csv")
+        check_new(csv, "another --csv")
     predictor = load_model(model)
     with console.progress() as listener:
         console.prepare(listener)
@@ -319,39 +295,12 @@ def run_app(
     launch(host, port)
 
 
-def _load(
-    data: str, columns: list[str] | None, report: "Report", seed: int = 0, *, trainable: bool = True
-) -> "Dataset":
-    """The data set that DATA and `--column` name."""
-    from tltool.data import load_dataset
-
-    named = {}
-    for column in columns or ():
-        role, equals, name = column.partition("=")
-        if not equals or not role.strip() or not name.strip():
-            raise TltoolError(f"--column {column}: write it as role=name, for example label=diagnosis.")
-        named[role.strip()] = name.strip()
-    return load_dataset(data, seed, trainable=trainable, columns=named, report=report)
-
-
 app.command()(optimizers)
 
 
 def _check_settings(settings: list[str] | None, no_features: bool) -> None:
     if settings and no_features:
         raise TltoolError("--set chooses a backbone, and --no-features looks through none. Leave out one of them.")
-
-
-def _check_new(file: Path, option: str) -> None:
-    """Raises TltoolError if the file cannot be made: told before any work, which may take long."""
-    try:
-        exists, has_folder = file.exists(), file.parent.is_dir()
-    except OSError as error:
-        raise TltoolError(f"{file}: cannot be written ({error.strerror}). Give another {option}.") from None
-    if exists:
-        raise TltoolError(f"{file}: exists already and is not overwritten. Give another {option}.")
-    if not has_folder:
-        raise TltoolError(f"{file}: there is no folder {file.parent}. Make it, or give another {option}.")
 
 
 def parse_time(text: str) -> float:

@@ -31,6 +31,14 @@ class OptimizerError(TltoolError, ValueError):
     """An optimizer, a schedule or a search for a rate that was asked for something it cannot do."""
 
 
+class AugmentError(TltoolError, ValueError):
+    """A policy of augmentation, or one of its steps, that was asked for something it cannot do."""
+
+
+class RegularizerError(TltoolError, ValueError):
+    """A regularizer or a layer of tltool that was asked for something it cannot do."""
+
+
 class DivergedError(TltoolError):
     """A loss that is no longer a number; the message says at which step and rate, and what to change."""
 

@@ -7,6 +7,29 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tltool.errors import TltoolError
+
+
+def check_new(file: Path, instead: str = "another name", fault: type[TltoolError] = TltoolError) -> None:
+    """Checks, before any work, that a user's file can be made and that nothing is overwritten by it.
+
+    Args:
+        file: What is to be written.
+        instead: What to give if it cannot, for messages.
+        fault: What is raised then.
+
+    Raises:
+        TltoolError: the fault, if it exists, or its folder does not.
+    """
+    try:
+        exists, has_folder = file.exists(), file.parent.is_dir()
+    except OSError as error:
+        raise fault(f"{file}: cannot be written ({error.strerror}). Give {instead}.") from None
+    if exists:
+        raise fault(f"{file}: exists already and is not overwritten. Give {instead}.")
+    if not has_folder:
+        raise fault(f"{file}: there is no folder {file.parent}. Make it, or give {instead}.")
+
 
 def write_text(path: Path, text: str) -> None:
     """Writes a UTF-8 text file, all or nothing."""

@@ -6,12 +6,18 @@ The command line, the app and the public functions all call this module, and no 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
 
+from tltool.augment.policies import Policy, read_policy
+from tltool.augment.preview import preview as preview_grid
 from tltool.backbones import Backbone, load_backbone
+from tltool.backbones.registry import native_image_size
 from tltool.data import Dataset, load_dataset
+from tltool.data.batches import read_batches
+from tltool.data.decoding import Framing
 from tltool.data.listing import would_join
 from tltool.decision import TABLE, Decision, decide
 from tltool.doctor.by_features import diagnose_features
@@ -24,6 +30,7 @@ from tltool.evaluation.inference import classify
 from tltool.export.bundle import Labels, write_labels
 from tltool.features.extract import FeatureTable, extract
 from tltool.features.moments import batchnorm_moments
+from tltool.features.taps import extra_poolings
 from tltool.files import write_json, write_text
 from tltool.heads.logistic import to_probabilities
 from tltool.inspection.baselines import measure_baselines
@@ -31,8 +38,9 @@ from tltool.inspection.files import health_of, inspect_files
 from tltool.inspection.inspection import Inspection
 from tltool.inspection.similarity import SIMILARITY_PICTURES, Similarity, measure_similarity
 from tltool.inspection.size import measure_size
+from tltool.inspection.symmetry import measure_symmetry
 from tltool.progress import Report, silent
-from tltool.recipes import Recipe, load_recipe
+from tltool.recipes import AUTO, Recipe, load_recipe
 from tltool.run import Run
 from tltool.training.events import EventLog, Listener
 from tltool.training.finetune import trained_stages
@@ -44,6 +52,23 @@ RUNS = Path("runs")
 MAIN_SCORES = ("top1", "mean_average_precision")  # what a list of runs shows: the one or the other
 PROBES = ("linear-probe", "stage-probe")  # the recipes that cross-validation can try before anything is decided
 BACKBONE_KEYS = ("backbone", "weights", "image_size", "fit")
+
+
+@dataclass(frozen=True, eq=False)
+class Preview:
+    """Pictures as training will see them.
+
+    Attributes:
+        policy: What is done to them.
+        grid: Shape (pictures, 1 + draws, size, size, 3), uint8; the original first.
+        files: Of the pictures, relative to the data set.
+        reasons: Why this policy, where the decision picked it.
+    """
+
+    policy: Policy
+    grid: np.ndarray
+    files: tuple[str, ...]
+    reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -96,6 +121,7 @@ def inspect(
     backbone = _backbone_of(load_recipe("linear-probe", chosen))
     checkup, table = _read(data, backbone, report)
     facts = _inspect(checkup, table, backbone, seed, report, tuple(chosen))
+    facts = replace(facts, symmetry=measure_symmetry(backbone, checkup.data, table, facts.baselines, seed, report))
     findings = (*facts.health.findings, *diagnose_features(checkup.data, table, seed, report))
     return replace(facts, health=replace(facts.health, findings=by_severity(findings)))
 
@@ -162,7 +188,67 @@ def recommend(facts: Inspection) -> Plan:
         DataError: if the facts are from an inspection without features.
     """
     decision = decide(facts)
-    return Plan(decision, load_recipe(decision.recipe, facts.settings))
+    return Plan(decision, load_recipe(decision.recipe, facts.settings).with_augmentation(decision.augmentation))
+
+
+def preview(
+    data: Dataset | str | Path,
+    recipe: str | Path | Recipe | None = None,
+    *,
+    policy: str | Policy | None = None,
+    rows: int = 6,
+    draws: int = 7,
+    seed: int = 0,
+    settings: Sequence[str] = (),
+    report: Report = silent,
+) -> Preview:
+    """Draws a policy on some training pictures, taken from all classes in turn.
+
+    Args:
+        data: A data set, or what `load_dataset` takes.
+        recipe: Whose policy is shown: that of its first stage with one, else that of its head's views; None for what
+            the table decides. The data are inspected where the policy is left to the decision.
+        policy: A policy in its place; `recipe` then only says how pictures become squares.
+        rows: Pictures, >= 1.
+        draws: Of each, >= 1.
+        seed: Of the split and the draws.
+        settings: Changes to the recipe.
+        report: Told how far each task is.
+
+    Raises:
+        TltoolError: if data, recipe or policy cannot be used.
+    """
+    given = policy if policy is None else read_policy(policy)
+    data = _as_dataset(data, seed)
+    chosen = _as_recipe(recipe, settings)
+    framed = chosen or load_recipe("linear-probe", _backbone_settings(settings))
+    wanted, reasons = (AUTO if chosen is None else chosen.augmentation), ()
+    if given is None and wanted == AUTO:
+        backbone_settings = [f"{key}={getattr(framed, key)}" for key in BACKBONE_KEYS]
+        decision = decide(inspect(data, seed=seed, settings=backbone_settings, report=report))
+        wanted, reasons = decision.augmentation, (decision.reasons[-1],)
+    given = given or read_policy(wanted)
+    framing = Framing(framed.size_in_pixels or native_image_size(framed.backbone), framed.fit)
+    picked = _from_all_classes(data, rows)
+    found, pixels = [], []
+    for batch in read_batches([data.root / data.files[i] for i in picked], framing, rows):
+        found += [data.files[picked[position]] for position in batch.indices]
+        pixels.append(batch.pixels)
+        for position, fault in batch.problems:
+            reasons += (f"Left out: {data.files[picked[position]]}: {fault}.",)
+    if not found:
+        raise DataError(f"{data.source}: none of the pictures that were tried could be read.")
+    return Preview(given, preview_grid(np.concatenate(pixels), given, draws, seed), tuple(found), reasons)
+
+
+def _from_all_classes(data: Dataset, count: int) -> list[int]:
+    """Positions of training pictures, class after class."""
+    rows = data.indices("train", "valid")
+    queues: dict[tuple[int, ...], list[int]] = {}
+    for row in rows:
+        queues.setdefault(tuple(data.labels[row]), []).append(int(row))
+    turns = zip_longest(*queues.values())
+    return [row for turn in turns for row in turn if row is not None][:count]
 
 
 def fit(
@@ -227,7 +313,8 @@ def _fit(
     deadline: float | None,
     start: float,
 ) -> None:
-    first = chosen or load_recipe("linear-probe", _backbone_settings(settings))
+    # What must be known before the table is read: through what to look, and what to read off it.
+    first = chosen or load_recipe("linear-probe", _settings_of((*BACKBONE_KEYS, "head.pooling"), settings))
     events.emit("stage", text=f"Loading {first.backbone}")
     backbone = _backbone_of(first)
     write_json(folder.versions, versions() | {"backbone": backbone.name, "licence_of_weights": backbone.licence})
@@ -236,7 +323,7 @@ def _fit(
         for stage in chosen.stages:
             trained_stages(backbone, stage.trainable)
     events.emit("stage", text=f"Reading {len(data)} pictures")
-    checkup, features = _read(data, backbone, events.report)
+    checkup, features = _read(data, backbone, events.report, extra_poolings(first.head.pooling))
     data = checkup.data
     for problem in data.problems:
         events.emit("note", text=f"Left out: {problem}")
@@ -248,9 +335,15 @@ def _fit(
     for finding in facts.health.findings:
         if finding.severity == "error":
             events.emit("note", text=f"The doctor: {finding.message} {finding.fix}")
-    write_json(folder.inspection, facts.to_json())
     decision = decide(facts)
     recipe = chosen or load_recipe(decision.recipe, settings)
+    if recipe.leaves_augmentation:
+        # Flipped pictures take the backbone seconds, and a probe without views has no use for the answer.
+        symmetry = measure_symmetry(backbone, data, features, facts.baselines, seed, events.report)
+        facts = replace(facts, symmetry=symmetry)
+        decision = decide(facts)
+    recipe = recipe.with_augmentation(decision.augmentation)
+    write_json(folder.inspection, facts.to_json())
     write_json(folder.decision, decision.to_json() | {"used": recipe.name})
     write_text(folder.recipe, recipe.to_toml())
     folder.write_state(recipe=recipe.name)
@@ -297,17 +390,21 @@ def _check_settings(settings: Sequence[str]) -> None:
 
 
 def _backbone_settings(settings: Sequence[str]) -> list[str]:
-    return [setting for setting in settings if setting.partition("=")[0].strip() in BACKBONE_KEYS]
+    return _settings_of(BACKBONE_KEYS, settings)
+
+
+def _settings_of(keys: Sequence[str], settings: Sequence[str]) -> list[str]:
+    return [setting for setting in settings if setting.partition("=")[0].strip() in keys]
 
 
 def _backbone_of(recipe: Recipe) -> Backbone:
     return load_backbone(recipe.backbone, recipe.weights, recipe.size_in_pixels, recipe.fit)
 
 
-def _read(data: Dataset, backbone: Backbone, report: Report) -> tuple[Checkup, FeatureTable]:
+def _read(data: Dataset, backbone: Backbone, report: Report, extra: Sequence[str] = ()) -> tuple[Checkup, FeatureTable]:
     """Looks at every picture and takes its features; row i is picture i."""
     checkup = check_up(data, backbone.framing, report)
-    features = extract(backbone, checkup.data.root, checkup.data.files, report, checkup.scan.keys)
+    features = extract(backbone, checkup.data.root, checkup.data.files, report, checkup.scan.keys, extra=extra)
     if features.problems:
         raise DataError(f"{data.source}: changed while it was being read: {features.problems[0]}. Start again.")
     return checkup, features

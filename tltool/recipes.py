@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
+from tltool.augment.policies import POLICIES, read_policy
 from tltool.backbones import backbone_names
 from tltool.backbones.registry import SMALLEST_IMAGE
 from tltool.data.decoding import Fit
-from tltool.errors import OptimizerError, RecipeError
+from tltool.errors import AugmentError, OptimizerError, RecipeError, RegularizerError
+from tltool.layers.regularizer_names import RANDOM, check_regularizers
 from tltool.optimizers.catalogue import OPTIMIZERS, check_optimizer_arguments, find
 from tltool.optimizers.schedule_names import SCHEDULES, check_schedule
 from tltool.shipped import shipped
@@ -25,38 +27,58 @@ Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Share = Annotated[Number, Field(ge=0, lt=1)]
 Names = Annotated[tuple[str, ...], Field(min_length=1)]
 LARGEST_IMAGE = 1024  # pixels
+MOST_VIEWS = 64  # the head's fit holds the features of them all in memory
+AUTO = "auto"  # the policy of augmentation that the decision picks
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
 
 
+@contextmanager
+def _as_fault(faults: Sequence[str] = ()) -> Iterator[None]:
+    """What was found already and what a part's own check says, as one fault of a recipe."""
+    found = list(faults)
+    try:
+        yield
+    except (AugmentError, OptimizerError, RegularizerError) as error:
+        found += str(error).splitlines()
+    if found:
+        raise ValueError("; ".join(line.removesuffix(".") for line in found) + ".")
+
+
+def _check_policy(value: Any) -> Any:
+    if value != AUTO:
+        with _as_fault():
+            read_policy(value)
+    return value
+
+
+Augmentation = Annotated[
+    str | dict[str, Any],
+    BeforeValidator(_check_policy),
+    Field(description=f'"{AUTO}" for what the decision picks, {", ".join(POLICIES)}, or a table of steps'),
+]
+
+
 class HeadRecipe(_Strict):
     """The linear head: what it reads, and how its ridge strength is chosen."""
 
     taps: Literal["last", "all"] | Names = Field(description='"last", "all", or a list of stage names')
-    pooling: tuple[Literal["mean", "std"], ...] = Field(min_length=1, description='"mean", "std", or both')
+    pooling: tuple[Literal["mean", "std", "fractional-max"], ...] = Field(
+        min_length=1, description='one or several of "mean", "std" and "fractional-max"'
+    )
     strengths: tuple[Annotated[Number, Field(gt=0)], ...] = Field(min_length=1, description="ridge strengths to try")
     folds: Whole = Field(ge=2, le=20, description="parts of a cross-validation")
     shuffles: Whole = Field(ge=1, le=20, description="how often the folds are drawn anew")
+    views: Whole = Field(ge=0, le=MOST_VIEWS, description="augmented views of each picture to learn from as well")
+    augmentation: Augmentation
 
 
 # Arguments of optimizers that a stage names itself.
 OWN_KEYS = {"learning_rate": "learning_rate", "weight_decay": "weight_decay", "max_iterations": "epochs"}
 # A full-batch optimizer takes no rate; its recipe says so rather than give values that nothing reads.
 FOUND_BY_ITSELF = {"learning_rate": 1.0, "layer_decay": 1.0, "schedule": "constant", "weight_decay": 0.0, "warmup": 0.0}
-
-
-@contextmanager
-def _as_fault(faults: Sequence[str] = ()) -> Iterator[None]:
-    """What was found already and what an optimizer's own check says, as one fault of a recipe."""
-    found = list(faults)
-    try:
-        yield
-    except OptimizerError as error:
-        found += str(error).splitlines()
-    if found:
-        raise ValueError("; ".join(line.removesuffix(".") for line in found) + ".")
 
 
 class StageRecipe(_Strict):
@@ -77,6 +99,8 @@ class StageRecipe(_Strict):
     weight_decay: Number = Field(ge=0, description="decoupled, a step, times the learning rate")
     warmup: Share = Field(description="share of the steps in which the rate rises from 0")
     label_smoothing: Share = Field(description="probability mass spread over the other classes")
+    augmentation: Augmentation
+    regularizers: dict[str, Any] = Field(description="those that are not 0, {} for none")
     patience: Whole = Field(ge=1, description="epochs without a lower validation log loss before the stage ends")
 
     @field_validator("optimizer")
@@ -110,6 +134,34 @@ class StageRecipe(_Strict):
         if "schedule" in info.data:
             with _as_fault():
                 check_schedule(info.data["schedule"], value)
+        return value
+
+    @field_validator("augmentation")
+    @classmethod
+    def _can_be_mixed(cls, value: str | dict[str, Any], info: ValidationInfo) -> str | dict[str, Any]:
+        if info.data.get("batch_size") == 1 and value != AUTO and read_policy(value).mixes:
+            raise ValueError("mixing needs two pictures in a batch, and `batch_size` is 1")
+        return value
+
+    @field_validator("regularizers")
+    @classmethod
+    def _known_regularizers(cls, value: dict[str, Any]) -> dict[str, Any]:
+        with _as_fault():
+            check_regularizers(value)
+        return value
+
+    @field_validator("augmentation", "regularizers")
+    @classmethod
+    def _same_loss_at_every_look(cls, value: Any, info: ValidationInfo) -> Any:
+        optimizer = info.data.get("optimizer")
+        if optimizer and OPTIMIZERS[optimizer].full_batch:
+            if info.field_name == "augmentation" and value != "none":
+                raise ValueError(f'{optimizer} needs the same loss at every look, so this must be "none"')
+            random = [name for name in value if name in RANDOM] if info.field_name == "regularizers" else []
+            if random:
+                raise ValueError(
+                    f"{optimizer} needs the same loss at every look, which {', '.join(random)} would change"
+                )
         return value
 
     @field_validator(*FOUND_BY_ITSELF)
@@ -146,8 +198,34 @@ class Recipe(_Strict):
     def size_in_pixels(self) -> int | None:
         return None if self.image_size == "native" else self.image_size
 
+    @property
+    def augmentation(self) -> str | dict[str, Any]:
+        """The policy of the first stage that has one, else that of the head."""
+        policies = [stage.augmentation for stage in self.stages if stage.augmentation != "none"]
+        return next(iter(policies), "none" if self.stages else self.head.augmentation)
+
+    @property
+    def leaves_augmentation(self) -> bool:
+        """Whether a policy that will be used is left to the decision."""
+        return self != self.with_augmentation("none")
+
+    def with_augmentation(self, policy: str) -> "Recipe":
+        """The recipe with this policy wherever it is left to the decision and used: not in a head without views."""
+
+        def chosen(part: HeadRecipe | StageRecipe):
+            left = part.augmentation == AUTO and not (isinstance(part, HeadRecipe) and part.views == 0)
+            return part.model_copy(update={"augmentation": policy}) if left else part
+
+        return self.model_copy(update={"head": chosen(self.head), "stages": tuple(map(chosen, self.stages))})
+
     def to_toml(self) -> str:
-        return tomli_w.dumps(self.model_dump(mode="json"))
+        values = self.model_dump(mode="json")
+        for part in (values["head"], *values["stages"]):
+            if isinstance(part["augmentation"], dict):
+                # A section a step: numbers are written before sections, which would change the order of the steps.
+                steps = read_policy(part["augmentation"]).steps
+                part["augmentation"] = {step.name: dict(step.arguments) for step in steps}
+        return tomli_w.dumps(values)
 
 
 def recipe_files() -> dict[str, Path]:

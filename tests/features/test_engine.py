@@ -21,13 +21,13 @@ def model():
 
 @pytest.fixture(autouse=True)
 def _on_a_cpu(monkeypatch):
-    monkeypatch.setattr(engine, "_has_accelerator", lambda: False)
+    monkeypatch.setattr(engine, "has_accelerator", lambda: False)
 
 
 @pytest.fixture(scope="module")
 def run(model):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "_has_accelerator", lambda: False)
+        patch.setattr(engine, "has_accelerator", lambda: False)
         patch.setattr(engine, "_keras_engine", lambda model: pytest.fail("OpenVINO was not used"))
         return load_engine(model)
 
@@ -115,7 +115,7 @@ def test_where_openvino_fails_keras_takes_over_and_says_so(model, failure, tempo
 
 
 def test_on_an_accelerator_it_is_keras(model, monkeypatch, caplog):
-    monkeypatch.setattr(engine, "_has_accelerator", lambda: True)
+    monkeypatch.setattr(engine, "has_accelerator", lambda: True)
     monkeypatch.setattr(engine, "_openvino_engine", lambda *_: pytest.fail("OpenVINO knows no such accelerator"))
     assert_agrees(load_engine(model), model, pictures(2))
     assert not caplog.records

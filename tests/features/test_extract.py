@@ -16,6 +16,7 @@ from tltool.features.engine import _keras_engine, load_engine
 from tltool.features.extract import content_keys, digest, extract
 from tltool.features.reading import FEATURES
 from tltool.features.taps import POOLINGS, pooled, tap_layout
+from tltool.features.views import MIRRORED, UPSIDE_DOWN, View
 
 
 @pytest.fixture(scope="module")
@@ -257,6 +258,67 @@ def test_progress_grows_to_its_total(backbone, root, read):
     assert {(task, total) for task, _, total in told} == {(module.TASK, 20)}
     assert done == sorted(done)
     assert (done[0], done[-1]) == (4, 20)
+
+
+def test_a_view_shows_the_network_changed_pictures(backbone, root, read):
+    files = listed(root)
+    table = extract(backbone, root, files, view=MIRRORED)
+    (root / "mirrored").mkdir()
+    for number, file in enumerate(files):
+        pixels = prepare(decode(root / file), backbone.framing)
+        Image.fromarray(pixels[:, ::-1]).save(root / f"mirrored/{number:02}.png")
+    expected = extract(backbone, root, [f"mirrored/{number:02}.png" for number in range(19)])
+    np.testing.assert_allclose(table.values, expected.values, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(table.confidence, expected.confidence, rtol=1e-4)
+    clean = extract(backbone, root, files)
+    assert (table.values != clean.values).any(axis=1).all()
+    assert table.keys == clean.keys
+    assert table.indices.tolist() == list(range(19))
+
+
+def test_views_and_clean_pictures_are_cached_beside_each_other(backbone, root, read, monkeypatch):
+    files = listed(root)
+    views = [None, MIRRORED, UPSIDE_DOWN]
+    first = [extract(backbone, root, files, view=view) for view in views]
+    assert sum(read) == 3 * 19
+    monkeypatch.setattr(module, "load_engine", no_engine)
+    for view, before in reversed(list(zip(views, first, strict=True))):
+        after = extract(backbone, root, files, view=view)
+        np.testing.assert_array_equal(after.values, before.values)
+        np.testing.assert_array_equal(after.confidence, before.confidence)
+
+
+def test_a_view_is_told_the_keys_of_its_pictures(backbone, root, read):
+    """Whatever batch they are in, and where files that cannot be read are missing from it."""
+    (root / "ant/ant_0002.png").write_text("no picture")
+    files = listed(root)
+    by_key = dict(zip(*reversed((files, content_keys(root, files)[0])), strict=True))
+    told = {}
+
+    def change(pixels, keys):
+        told.update(zip(keys, pixels.copy(), strict=True))
+        return 255 - pixels
+
+    table = extract(backbone, root, files, view=View("negative", change))
+    readable = [file for file in files if file != "ant/ant_0002.png"]
+    assert {by_key[key] for key in told} == set(readable)
+    for key, pixels in told.items():
+        np.testing.assert_array_equal(pixels, prepare(decode(root / by_key[key]), backbone.framing))
+    assert [problem.path for problem in table.problems] == ["ant/ant_0002.png"]
+    assert [files[index] for index in table.indices] == readable
+    extract(backbone, root, files, view=View("negative", lambda *_: pytest.fail("all of them are known")))
+
+
+def test_progress_says_which_pictures_are_read(backbone, root, read):
+    told = []
+    report = lambda *args: told.append(args)  # noqa: E731
+    extract(backbone, root, listed(root), report, view=MIRRORED)
+    extract(backbone, root, listed(root), report, view=View("5-0-1", lambda pixels, keys: pixels))
+    assert {(task, total) for task, _, total in told} == {
+        ("Reading mirrored pictures", 19),
+        ("Reading augmented pictures", 19),
+    }
+    assert [done for task, done, _ in told if "mirrored" in task][-1] == 19
 
 
 def test_content_keys_stand_for_bytes(root):

@@ -6,7 +6,8 @@ import pytest
 
 from tltool.backbones import load_backbone
 from tltool.errors import TltoolError
-from tltool.features.taps import POOLINGS, pooled, resolve_taps, tap_layout
+from tltool.features.taps import EXTRA_POOLINGS, POOLINGS, extra_poolings, pooled, resolve_taps, tap_layout
+from tltool.layers.fractional_max_pooling import FractionalMaxPooling2D
 
 
 @pytest.fixture(scope="module")
@@ -91,3 +92,22 @@ def test_a_picture_of_one_colour_has_finite_features_and_gradients(backbone):
         total = keras.ops.sum(model(pixels, training=False))
     assert np.isfinite(total)
     assert np.isfinite(tape.gradient(total, pixels)).all()
+
+
+def test_a_pooling_that_was_not_read_cannot_be_selected(backbone):
+    with pytest.raises(TltoolError, match="read without the pooling 'fractional-max'"):
+        tap_layout(backbone).select(backbone.stage_names, ["mean", "fractional-max"])
+
+
+def test_fractional_max_pooling_comes_after_the_others(backbone, pictures):
+    everything = read(backbone, backbone.stage_names, (*POOLINGS, *EXTRA_POOLINGS), pictures)
+    layout = tap_layout(backbone, EXTRA_POOLINGS)
+    assert everything.shape[1] == layout.width
+    alone = read(backbone, ["stem"], ["fractional-max"], pictures)
+    np.testing.assert_allclose(everything[:, layout.select(["stem"], ["fractional-max"])], alone, rtol=1e-5, atol=1e-6)
+    feature_map = keras.Model(backbone.network.input, backbone.network.get_layer(backbone.stage("stem").layer).output)
+    pool = FractionalMaxPooling2D(2**0.5)
+    twice = pool(FractionalMaxPooling2D(2**0.5)(feature_map.predict_on_batch(pictures)))
+    np.testing.assert_allclose(alone, keras.ops.mean(twice, axis=(1, 2)), rtol=1e-5, atol=1e-6)
+    assert extra_poolings(["fractional-max", "mean"]) == ("fractional-max",)
+    assert extra_poolings(["mean", "std"]) == ()

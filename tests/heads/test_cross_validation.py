@@ -5,7 +5,7 @@ import pytest
 
 from tltool.errors import DataError
 from tltool.heads import cross_validation
-from tltool.heads.cross_validation import _splits, cross_validate, out_of_fold_logits
+from tltool.heads.cross_validation import cross_validate, out_of_fold_logits, splits_of
 from tltool.heads.logistic import LogisticProblem, log_loss
 
 STRENGTHS = [10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001]
@@ -84,7 +84,7 @@ def test_the_scores_are_those_of_fits_on_the_other_folds():
     problem = made([9, 7, 5])
     result = cross_validate(problem, [0.1], folds=3, shuffles=2, seed=5)
     losses, times = np.zeros((2, len(problem)))
-    for fitted, held_out in _splits(problem.labels, 3, 2, 5):
+    for fitted, held_out in splits_of(problem.labels, 3, 2, 5):
         (weights,) = problem.solve([0.1], fitted)
         losses[held_out] += log_loss(problem.inputs[held_out] @ weights[:-1] + weights[-1], problem.labels[held_out])
         times[held_out] += 1
@@ -94,7 +94,7 @@ def test_the_scores_are_those_of_fits_on_the_other_folds():
 
 def test_folds_are_stratified_and_hold_each_picture_out_once_a_shuffle():
     labels = np.random.default_rng(0).permutation(np.repeat([0, 1, 2], [21, 10, 2]))
-    splits = list(_splits(labels, folds=4, shuffles=3, seed=7))
+    splits = list(splits_of(labels, folds=4, shuffles=3, seed=7))
     assert len(splits) == 12
     for shuffle in range(3):
         parts = [held_out for _, held_out in splits[4 * shuffle : 4 * shuffle + 4]]
@@ -111,7 +111,7 @@ def test_folds_follow_labels_and_seed_alone():
     labels = np.repeat([0, 1, 2], [12, 9, 5])
 
     def drawn(seed):
-        return [held_out.tolist() for _, held_out in _splits(labels, 4, 2, seed)]
+        return [held_out.tolist() for _, held_out in splits_of(labels, 4, 2, seed)]
 
     first = drawn(1)
     np.random.default_rng(0).random()
@@ -156,9 +156,9 @@ def test_labels_that_mean_nothing_are_not_predicted(features):
 
 def test_large_sets_are_shuffled_less(monkeypatch):
     labels = np.repeat([0, 1], 20)
-    assert len(list(_splits(labels, 4, 3, 0))) == 12
+    assert len(list(splits_of(labels, 4, 3, 0))) == 12
     monkeypatch.setattr(cross_validation, "SCORED_PICTURES", 50)
-    splits = list(_splits(labels, 4, 3, 0))
+    splits = list(splits_of(labels, 4, 3, 0))
     assert len(splits) == 5  # four folds of ten, and the one that passes fifty
     monkeypatch.setattr(cross_validation, "SCORED_PICTURES", 15)
     result = cross_validate(made([20, 20]), [1.0], 4, 3, 0)
@@ -189,7 +189,7 @@ def test_groups_share_a_fold_and_all_are_held_out_once():
     labels = np.repeat([0, 1, 2], 20)
     groups = [f"{i // 2}" if i < 40 else "" for i in range(60)]
     held = []
-    for fitted, held_out in _splits(labels, 4, 1, 0, groups):
+    for fitted, held_out in splits_of(labels, 4, 1, 0, groups):
         assert not {groups[i] for i in fitted if groups[i]} & {groups[i] for i in held_out}
         assert set(labels[held_out]) == {0, 1, 2}
         held += list(held_out)
@@ -199,13 +199,13 @@ def test_groups_share_a_fold_and_all_are_held_out_once():
 def test_a_class_of_one_group_is_never_held_out():
     labels = np.repeat([0, 1], [20, 6])
     groups = [""] * 20 + ["one"] * 6
-    assert all(held_out.max() < 20 for _, held_out in _splits(labels, 4, 2, 0, groups))
+    assert all(held_out.max() < 20 for _, held_out in splits_of(labels, 4, 2, 0, groups))
 
 
 def test_classes_of_one_group_each_are_cross_validated_all_the_same():
     problem = made([12, 12])
     groups = ["a"] * 12 + ["b"] * 12
-    assert list(_splits(problem.labels, 4, 1, 0, groups)) == []
+    assert list(splits_of(problem.labels, 4, 1, 0, groups)) == []
     with_groups = cross_validate(problem, STRENGTHS, 4, 1, 0, groups=groups)
     assert with_groups.path == cross_validate(problem, STRENGTHS, 4, 1, 0).path
 
@@ -213,7 +213,7 @@ def test_classes_of_one_group_each_are_cross_validated_all_the_same():
 def test_several_labels_are_dealt_out_by_the_rarest():
     random = np.random.default_rng(0)
     labels = (random.random((200, 3)) < [0.9, 0.5, 0.1]).astype(int)
-    for _, held_out in _splits(labels, 4, 1, 0):
+    for _, held_out in splits_of(labels, 4, 1, 0):
         assert abs(labels[held_out, 2].sum() - labels[:, 2].sum() / 4) <= 1
         assert labels[held_out, 1].mean() == pytest.approx(0.5, abs=0.12)
 
@@ -233,7 +233,7 @@ def test_out_of_fold_logits_come_from_heads_that_have_not_seen_the_picture():
     logits = out_of_fold_logits(problem, 0.3, 4, 0)
     assert np.isnan(logits[30]).all()
     assert not np.isnan(logits[:30]).any()
-    for fitted, held_out in _splits(problem.labels, 4, 1, 0):
+    for fitted, held_out in splits_of(problem.labels, 4, 1, 0):
         (weights,) = problem.solve([0.3], fitted)
         np.testing.assert_allclose(logits[held_out], problem.inputs[held_out] @ weights[:-1] + weights[-1], atol=0.01)
     (all_seen,) = problem.solve([0.3])

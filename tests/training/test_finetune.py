@@ -21,7 +21,9 @@ from tltool.heads.network import LOGITS, attach_head
 from tltool.recipes import StageRecipe
 from tltool.training import finetune
 from tltool.training.events import EventLog
-from tltool.training.finetune import FineTuning, Pictures, fine_tune, select_trainable
+from tltool.training.finetune import FineTuning, fine_tune, select_trainable
+from tltool.training.pictures import Pictures
+from tltool.training.stage_network import StageNetwork
 
 STAGE = StageRecipe(
     name="tune",
@@ -37,6 +39,8 @@ STAGE = StageRecipe(
     weight_decay=0.01,
     warmup=0.0,
     label_smoothing=0.0,
+    augmentation="none",
+    regularizers={},
     patience=3,
 )
 SIZE = 32
@@ -353,7 +357,8 @@ def test_budget_for_some_epochs_shortens_the_schedule(bench: Bench, monkeypatch)
 def test_measuring_an_epoch_moves_nothing(bench: Bench):
     select_trainable(bench.model, bench.backbone, "all")
     before = bench.model.get_weights()
-    seconds = finetune._epoch_seconds(bench.model, STAGE, bench.train, bench.valid, Framing(SIZE))
+    trained = StageNetwork(bench.model, STAGE, bench.train, Framing(SIZE), seed=0)
+    seconds = finetune._epoch_seconds(trained, bench.valid, Framing(SIZE))
     assert 0 < seconds < 60
     assert same(before, bench.model.get_weights())
 

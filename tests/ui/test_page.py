@@ -152,7 +152,7 @@ def test_gallery_decision_and_problems_appear(measured):
     assert headers(page) == ["1 Data", "2 Decision", "3 Train"]
     shown = texts(page)
     assert "**insects**: 30 pictures in 3 classes" in shown.replace("\\", "")
-    assert len(page.get("image")) == 15
+    assert len(page.get("image")) == 15 + 1  # the gallery, and what augmentation makes of some of them
     recipe = workspace_of(page).facts()["decision"]["recipe"]
     assert page.selectbox(key="recipe").value == recipe
     table = next(element for element in page.get("html") if "tltable" in element.proto.body)

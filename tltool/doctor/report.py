@@ -12,6 +12,7 @@ from tltool.doctor.findings import SEVERITIES, Finding, by_severity, counted
 from tltool.doctor.icons import figure, read_icons
 from tltool.doctor.markup import Markup, joined, tag
 from tltool.errors import DataError
+from tltool.files import check_new
 
 # Pictures are about 6 kB each in the file: with these bounds it stays below 5 MB, however large the set.
 PICTURES_SHOWN = 24  # of a finding
@@ -24,17 +25,6 @@ BARS_SHOWN = 60  # classes in the chart
 STYLE = Path(__file__).with_name("report.css")
 # Whatever a file is called, and should escaping fail: a browser that reads this runs no script and loads nothing.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-
-
-def check_new(path: Path) -> None:
-    """Raises DataError if a report cannot be written there; to be asked before the work that it is about."""
-    try:
-        if path.exists():
-            raise DataError(f"{path}: exists already and is not overwritten. Give another name.")
-        if not path.parent.is_dir():
-            raise DataError(f"{path}: there is no folder {path.parent}. Make it, or give another name.")
-    except OSError as error:
-        raise _unwritable(path, error) from None
 
 
 def write_report(path: Path, data: Dataset, scan: Scan, findings: Sequence[Finding]) -> None:
@@ -50,7 +40,7 @@ def write_report(path: Path, data: Dataset, scan: Scan, findings: Sequence[Findi
         DataError: if the file exists already, or cannot be written.
     """
     path = Path(path)
-    check_new(path)
+    check_new(path, fault=DataError)
     findings = by_severity(findings)
     gallery = _gallery_files(data, scan)
     shown = [file for files in gallery.values() for file in files]

@@ -31,7 +31,7 @@ def load_engine(model: keras.Model, outputs: Sequence[int] | None = None) -> Eng
         outputs: Positions of those that are wanted; all where None. Nothing is computed for the others.
     """
     wanted = range(len(model.outputs)) if outputs is None else outputs
-    if _has_accelerator():
+    if has_accelerator():
         return _keras_engine(model, wanted)
     try:
         return _openvino_engine(model, wanted)
@@ -40,7 +40,8 @@ def load_engine(model: keras.Model, outputs: Sequence[int] | None = None) -> Eng
         return _keras_engine(model, wanted)
 
 
-def _has_accelerator() -> bool:
+def has_accelerator() -> bool:
+    """Whether Keras computes on something faster than this machine's processor."""
     # Without a type: JAX raises for a type of which there is no device. CPUs come only where there is nothing else.
     return not all(device.lower().startswith("cpu") for device in keras.distribution.list_devices())
 

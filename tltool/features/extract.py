@@ -19,6 +19,7 @@ from tltool.features.engine import ENGINE_BATCH, load_engine
 from tltool.features.reading import FEATURES, reading_model
 from tltool.features.store import FeatureStore
 from tltool.features.taps import TapLayout, tap_layout
+from tltool.features.views import View
 from tltool.progress import Report, silent
 
 FORMAT = 2  # of the stored vectors: raise it when decoding, resizing or pooling changes what they hold
@@ -64,6 +65,8 @@ def extract(
     files: Sequence[str],
     report: Report = silent,
     keys: Sequence[str | None] | None = None,
+    view: View | None = None,
+    extra: Sequence[str] = (),
 ) -> FeatureTable:
     """Runs pictures through the backbone, or finds what it said of them before.
 
@@ -73,23 +76,28 @@ def extract(
         files: Relative paths.
         report: Told how many pictures are done.
         keys: Content keys of the files, where a scan has told them; a file without one is read for it.
+        view: How the pictures are changed before the backbone sees them; not at all where None.
+        extra: Of `EXTRA_POOLINGS`, beside those that are always read.
 
     Returns:
-        One row a readable picture, in the order of `files`.
+        One row a readable picture, in the order of `files`; its keys are those of the pictures themselves.
     """
-    layout = tap_layout(backbone)
-    store = FeatureStore(cache_dir() / "features" / f"{backbone.fingerprint}-{FORMAT}.sqlite")
+    task = TASK if view is None else f"Reading {view.label} pictures"
+    layout = tap_layout(backbone, extra)
+    store = FeatureStore(cache_dir() / "features" / f"{'-'.join([backbone.fingerprint, str(FORMAT), *extra])}.sqlite")
     keys = [None] * len(files) if keys is None else list(keys)
     unnamed = [index for index in range(len(files)) if keys[index] is None]
     found, problems = content_keys(root, [files[index] for index in unnamed])
     for index, key in zip(unnamed, found, strict=True):
         keys[index] = key
     readable = [index for index in range(len(files)) if keys[index] is not None]
-    known = store.get([keys[index] for index in readable])
-    missing = [index for index in readable if keys[index] not in known]
-    report(TASK, len(readable) - len(missing), len(files))
+    # What a change of the picture shows is kept beside what the picture itself shows, never in its place.
+    names = {index: keys[index] if view is None else f"{keys[index]}-{view.name}" for index in readable}
+    known = store.get(list(names.values()))
+    missing = [index for index in readable if names[index] not in known]
+    report(task, len(readable) - len(missing), len(files))
     if missing:
-        engine = load_engine(reading_model(backbone), FEATURES)
+        engine = load_engine(reading_model(backbone, extra), FEATURES)
         done = len(files) - len(missing)
         paths, named = [root / files[index] for index in missing], [keys[index] for index in missing]
         batches = read_batches(paths, backbone.framing, ENGINE_BATCH, keys=named)
@@ -98,10 +106,12 @@ def extract(
             for position, fault in batch.problems:
                 problems.append(Problem(files[missing[position]], str(fault), fault.kind))
             if len(batch.indices):
-                rows = np.concatenate(engine(batch.pixels), axis=1)
-                fresh |= {keys[missing[p]]: row for p, row in zip(batch.indices, rows, strict=True)}
+                seen = [missing[position] for position in batch.indices]
+                pixels = batch.pixels if view is None else view.change(batch.pixels, [keys[index] for index in seen])
+                rows = np.concatenate(engine(pixels), axis=1)
+                fresh |= {names[index]: row for index, row in zip(seen, rows, strict=True)}
             done += len(batch.indices) + len(batch.problems)
-            report(TASK, done, len(files))
+            report(task, done, len(files))
             if len(fresh) >= TRANSACTION:
                 store.put(fresh.items())
                 known |= fresh
@@ -110,8 +120,8 @@ def extract(
         known |= fresh
     # By name, not by key alone: of two equal files one may have failed to open the second time.
     failed = {problem.path for problem in problems}
-    rows = [index for index in readable if keys[index] in known and files[index] not in failed]
-    table = np.array([known[keys[index]] for index in rows], dtype=np.float32).reshape(len(rows), layout.width + 1)
+    rows = [index for index in readable if names[index] in known and files[index] not in failed]
+    table = np.array([known[names[index]] for index in rows], dtype=np.float32).reshape(len(rows), layout.width + 1)
     return FeatureTable(
         values=table[:, :-1],
         confidence=table[:, -1],

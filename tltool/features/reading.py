@@ -1,5 +1,6 @@
 """Everything that is read off a frozen backbone, as one graph: what is converted for the engine is converted once."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import keras
@@ -22,14 +23,22 @@ def batchnorm_layers(backbone: Backbone) -> list[tuple[str, keras.layers.Layer]]
     ]
 
 
-@lru_cache(maxsize=1)  # the engine keeps its conversion by this very object
-def reading_model(backbone: Backbone) -> keras.Model:
+def reading_model(backbone: Backbone, extra: Sequence[str] = ()) -> keras.Model:
     """From prepared pixels to three outputs a picture; two where the backbone has no BatchNorm.
 
     Pooled stages, shape (N, columns of the layout); confidence, shape (N, 1); and for each BatchNorm layer after the
     other the mean and the mean square of its input's channels over the positions, shape (N, 2 x channels).
+
+    Args:
+        backbone: It stays as it is.
+        extra: Of `EXTRA_POOLINGS`, beside those that are always there.
     """
-    features = pooled(backbone, backbone.stage_names, POOLINGS)
+    return _reading_model(backbone, tuple(extra))
+
+
+@lru_cache(maxsize=2)  # the engine keeps its conversion by this very object
+def _reading_model(backbone: Backbone, extra: tuple[str, ...]) -> keras.Model:
+    features = pooled(backbone, backbone.stage_names, (*POOLINGS, *extra))
     confidence = ops.max(ops.softmax(backbone.network.output), axis=-1, keepdims=True)
     moments = []
     for _, layer in batchnorm_layers(backbone):

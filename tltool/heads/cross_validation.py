@@ -61,6 +61,7 @@ def cross_validate(
     task: str = TASK,
     report: Report = silent,
     groups: Sequence[str] = (),
+    views: int = 0,
 ) -> CrossValidation:
     """Scores each strength on pictures that the fit did not see.
 
@@ -74,30 +75,37 @@ def cross_validate(
         report: Told how many strengths are done.
         groups: Pictures with the same non-empty name share a fold, length N, unless nothing could be held out then;
             empty if there are none.
+        views: Augmented views of each picture, N rows each, that follow the pictures themselves in the problem. They
+            are learned from with their pictures, and never scored.
 
     Raises:
         DataError: if no class has two pictures, so that nothing can be held out.
     """
-    splits = list(_splits(problem.labels, folds, shuffles, seed, groups))
+    count = len(problem) // (views + 1)
+    labels = problem.labels[:count]
+    splits = list(splits_of(labels, folds, shuffles, seed, groups))
     if not splits:
         # Each class is one group: folds of pictures flatter, but a strength must be chosen by something.
-        splits = list(_splits(problem.labels, folds, shuffles, seed))
+        splits = list(splits_of(labels, folds, shuffles, seed))
     if not splits:
         raise DataError("Cross-validation needs a class with at least 2 training pictures. Add pictures.")
     strengths = sorted(strengths, reverse=True)
-    times = np.zeros(len(problem))
+    times = np.zeros(count)
     for _, held_out in splits:
         times[held_out] += 1
-    paths = [problem.path_logits(strengths, fitted, held_out, TOLERANCE) for fitted, held_out in splits]
+    paths = [
+        problem.path_logits(strengths, _with_views(fitted, views, count), held_out, TOLERANCE)
+        for fitted, held_out in splits
+    ]
     tried: list[tuple[float, np.ndarray, np.ndarray]] = []
     best = 0
     for l2 in strengths:
         report(task, len(tried), len(strengths))
-        sums, hits = np.zeros((2, len(problem)))
+        sums, hits = np.zeros((2, count))
         for path, (_, held_out) in zip(paths, splits, strict=True):
-            logits, labels = next(path), problem.labels[held_out]
-            sums[held_out] += log_loss(logits, labels)
-            hits[held_out] += all_right(logits, labels)
+            logits = next(path)
+            sums[held_out] += log_loss(logits, labels[held_out])
+            hits[held_out] += all_right(logits, labels[held_out])
         seen = np.where(times > 0, times, np.nan)
         tried.append((l2, sums / seen, hits / seen))
         if np.nanmean(tried[-1][1]) < np.nanmean(tried[best][1]):
@@ -114,7 +122,7 @@ def cross_validate(
 
 
 def out_of_fold_logits(
-    problem: LogisticProblem, l2: float, folds: int, seed: int, groups: Sequence[str] = ()
+    problem: LogisticProblem, l2: float, folds: int, seed: int, groups: Sequence[str] = (), views: int = 0
 ) -> np.ndarray:
     """What a head at this strength says of each picture when it has not learned from it.
 
@@ -124,17 +132,25 @@ def out_of_fold_logits(
         folds: Parts, >= 2; each is held out once.
         seed: Of the folds.
         groups: Pictures with the same non-empty name share a fold, length N; empty if there are none.
+        views: As for `cross_validate`.
 
     Returns:
-        Logits, shape (N, classes); NaN for pictures that are never held out, being alone in their class.
+        Logits of the pictures themselves, shape (N, classes); NaN for pictures that are never held out, being alone in
+        their class.
     """
-    logits = np.full((len(problem), problem.classes), np.nan)
-    for fitted, held_out in _splits(problem.labels, folds, 1, seed, groups, enough=math.inf):
-        (logits[held_out],) = problem.path_logits([l2], fitted, held_out, TOLERANCE)
+    count = len(problem) // (views + 1)
+    logits = np.full((count, problem.classes), np.nan)
+    for fitted, held_out in splits_of(problem.labels[:count], folds, 1, seed, groups, enough=math.inf):
+        (logits[held_out],) = problem.path_logits([l2], _with_views(fitted, views, count), held_out, TOLERANCE)
     return logits
 
 
-def _splits(
+def _with_views(rows: np.ndarray, views: int, count: int) -> np.ndarray:
+    """Rows of pictures with those of their views."""
+    return np.concatenate([rows + view * count for view in range(views + 1)])
+
+
+def splits_of(
     labels: np.ndarray,
     folds: int,
     shuffles: int,

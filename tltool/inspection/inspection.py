@@ -8,6 +8,7 @@ from tltool.doctor.findings import Finding
 from tltool.inspection.baselines import Baseline
 from tltool.inspection.similarity import Similarity
 from tltool.inspection.size import Size
+from tltool.inspection.symmetry import Symmetry
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Inspection:
         backbone: The name of the network that was looked through; None if none was.
         size, similarity, baselines, health: What was measured; without a network no similarity and no baselines.
         settings: What was asked of the backbone, as "key=value"; a recipe that follows keeps to it.
+        symmetry: What flips do to the classes; None where it was not measured.
     """
 
     source: str
@@ -45,6 +47,7 @@ class Inspection:
     baselines: tuple[Baseline, ...]
     health: Health
     settings: tuple[str, ...] = ()
+    symmetry: Symmetry | None = None
 
     def to_json(self) -> dict[str, Any]:
         """What `tltool inspect --json` prints and a run folder stores as `inspection.json`."""
@@ -59,6 +62,7 @@ class Inspection:
                 "imbalance": self.size.imbalance,
             },
             "similarity": asdict(self.similarity) if self.similarity else None,
+            "symmetry": asdict(self.symmetry) if self.symmetry else None,
             "baselines": [
                 {
                     "recipe": baseline.spec.name,

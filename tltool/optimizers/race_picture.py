@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from tltool.errors import OptimizerError
+from tltool.files import check_new
 from tltool.optimizers.surfaces import Surface, find_surface
 from tltool.optimizers.trajectories import Trajectory
 
@@ -61,10 +62,7 @@ def check_picture(path: Path) -> None:
         raise OptimizerError(f"{path}: a race is drawn to a file that ends in {', '.join(NEEDS)}.")
     if find_spec(needed) is None:
         raise OptimizerError(f'{path}: needs {needed}, which the extra `plots` brings: `pip install "tltool[plots]"`.')
-    if path.exists():
-        raise OptimizerError(f"{path}: exists already and is not overwritten. Give another name.")
-    if not path.parent.is_dir():
-        raise OptimizerError(f"{path}: there is no folder {path.parent}. Make it, or give another name.")
+    check_new(path, fault=OptimizerError)
 
 
 def draw_race(trajectories: Sequence[Trajectory], surface: str | Surface, path: str | Path) -> Path:

@@ -4,45 +4,22 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import keras
 import numpy as np
 
 from tltool.backbones import Backbone
-from tltool.data.batches import Batch, read_batches
 from tltool.data.decoding import Framing
 from tltool.errors import DivergedError, RecipeError
-from tltool.heads.logistic import log_loss
 from tltool.optimizers.catalogue import OPTIMIZERS, get
 from tltool.optimizers.finalize import finalized, inner_optimizers
 from tltool.recipes import StageRecipe
 from tltool.training.events import EventLog
+from tltool.training.pictures import Pictures, evaluate_log_loss
+from tltool.training.stage_network import StageNetwork
 from tltool.training.stage_optimizer import build_optimizer, rate_callback
 
-EVALUATION_BATCH = 16
 USUAL_RATE = 0.001  # what a run that diverged is told to try at most: a tenth of an absurd rate is as absurd
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """Files with their class indices, or in a multi-label set with rows of 0 and 1; all of them readable."""
-
-    paths: Sequence[Path]
-    labels: np.ndarray
-    keys: Sequence[str | None] | None = None  # content keys; without them each epoch decodes the files anew
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def take(self, rows: Sequence[int] | np.ndarray) -> "Pictures":
-        """These pictures alone, in this order."""
-        keys = None if self.keys is None else [self.keys[row] for row in rows]
-        return Pictures([self.paths[row] for row in rows], self.labels[list(rows)], keys)
-
-    def read(self, framing: Framing, batch_size: int) -> Iterator[Batch]:
-        """Their pixels, in order."""
-        return read_batches(self.paths, framing, batch_size, keys=self.keys)
 
 
 @dataclass(frozen=True)
@@ -94,7 +71,8 @@ def fine_tune(
         events.emit("stage", text=f"Fine-tuning stage {number} of {len(stages)}: {stage.name} ({len(names)} layers)")
         keras.utils.set_random_seed(seed + number)
         train_stage = _minimize_stage if OPTIMIZERS[stage.optimizer].full_batch else _train_stage
-        loss, weights = train_stage(model, backbone, stage, train, valid, seed + number, events, deadline)
+        with StageNetwork(model, stage, train, framing, seed + number, started_from) as trained:
+            loss, weights = train_stage(trained, backbone, valid, seed + number, events, deadline)
         if loss < best_loss:
             best_loss, best_weights = loss, weights
         if weights is None:
@@ -152,21 +130,20 @@ def trained_stages(backbone: Backbone, trainable: str) -> tuple[str, ...]:
 
 
 def _train_stage(
-    model: keras.Model,
+    trained: StageNetwork,
     backbone: Backbone,
-    stage: StageRecipe,
-    train: Pictures,
     valid: Pictures,
     seed: int,
     events: EventLog,
     deadline: float | None,
 ) -> tuple[float, list[np.ndarray] | None]:
     """The lowest validation log loss after an epoch, and the weights at it (None if no epoch could be run)."""
-    framing = backbone.framing
-    steps_an_epoch = math.ceil(len(train) / stage.batch_size)
+    model, stage, framing = trained.model, trained.stage, backbone.framing
+    pictures = len(trained.train)
+    steps_an_epoch = math.ceil(pictures / stage.batch_size)
     epochs = stage.epochs
     if deadline is not None:
-        seconds = _epoch_seconds(model, stage, train, valid, framing)
+        seconds = _epoch_seconds(trained, valid, framing)
         epochs = min(epochs, int((deadline - time.monotonic()) / seconds))
         if epochs < 1:
             events.emit("note", text=f"One epoch takes about {seconds:.0f} s, which the budget no longer holds.")
@@ -174,34 +151,33 @@ def _train_stage(
         if epochs < stage.epochs:
             events.emit("note", text=f"The budget holds {epochs} of {stage.epochs} epochs ({seconds:.0f} s each).")
     total = epochs * steps_an_epoch
-    _compile(model, stage, train, build_optimizer(stage, total, model, backbone))
+    network = trained.network
+    trained.compile(build_optimizer(stage, total, model, backbone))
     rates = rate_callback(stage, total, lambda text: events.emit("note", text=text))
-    rates.set_model(model)
-    targets = _targets(train, model.output.shape[-1])
+    rates.set_model(network)
     random = np.random.default_rng(seed)
     best_loss, best_weights, since, done = math.inf, None, 0, 0
     task = f"Fine-tuning {stage.name}"
     events.report(task, 0, total)
     for epoch in range(1, epochs + 1):
-        order = random.permutation(len(train))
+        order = random.permutation(pictures)
         losses = []
-        for batch in train.take(order).read(framing, stage.batch_size):
-            chosen = order[batch.indices]
+        for examples in trained.batches(order, epoch):
             rates.on_train_batch_begin(done)
-            losses.append(float(model.train_on_batch(batch.pixels, targets[chosen])))
+            losses.append(trained.step(examples))
             done += 1
             if not math.isfinite(losses[-1]):
-                raise DivergedError(_advice(stage, done, model.optimizer, losses[-1]))
+                raise DivergedError(_advice(stage, done, network.optimizer, losses[-1]))
             events.report(task, done, total)
         # A moving average or look-ahead momentum has other weights in training than it ends with.
-        with finalized(model.optimizer, model.trainable_variables):
+        with finalized(network.optimizer, network.trainable_variables):
             loss = evaluate_log_loss(model, valid, framing)
             if loss < best_loss:
                 best_loss, best_weights, since = loss, model.get_weights(), 0
             else:
                 since += 1
         mean = float(np.mean(losses))
-        rate = _rate(model.optimizer)
+        rate = _rate(network.optimizer)
         events.emit("epoch", stage=stage.name, epoch=epoch, loss=mean, valid_log_loss=loss, rate=rate)
         rates.on_epoch_end(epoch - 1, {"val_loss": loss})
         late = deadline is not None and time.monotonic() > deadline
@@ -216,22 +192,21 @@ class _LateError(Exception):
 
 
 def _minimize_stage(
-    model: keras.Model,
+    trained: StageNetwork,
     backbone: Backbone,
-    stage: StageRecipe,
-    train: Pictures,
     valid: Pictures,
     seed: int,
     events: EventLog,
     deadline: float | None,
 ) -> tuple[float, list[np.ndarray]]:
     """The validation log loss at the end of a full-batch search of at most `epochs` iterations, and the weights."""
-    _compile(model, stage, train, "sgd")  # the search has the loss from there, and no use for the optimizer
-    targets = _targets(train, model.output.shape[-1])
+    stage = trained.stage
+    trained.compile("sgd")  # the search has the loss from there, and no use for the optimizer
+    everything = np.arange(len(trained.train))
 
     def whole_set() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for batch in train.read(backbone.framing, stage.batch_size):
-            yield batch.pixels, targets[batch.indices]
+        for examples in trained.batches(everything, epoch=0):
+            yield examples.pixels, examples.targets
 
     def report(task: str, done: int, total: int) -> None:
         events.report(f"Fine-tuning {stage.name}", done, total)
@@ -240,20 +215,13 @@ def _minimize_stage(
 
     search = get(stage.optimizer, max_iterations=stage.epochs, **stage.optimizer_arguments)
     try:
-        found = search.minimize(model, whole_set, report=report)
+        found = search.minimize(trained.network, whole_set, report=report)
         events.emit("note", text=f"{stage.optimizer}: {found}.")
     except _LateError:
         events.emit("note", text=f"The budget is used up: {stage.optimizer} stops at its last iterate.")
     events.report(f"Fine-tuning {stage.name}", stage.epochs, stage.epochs)
-    loss = evaluate_log_loss(model, valid, backbone.framing)
-    return loss, model.get_weights()
-
-
-def _compile(
-    model: keras.Model, stage: StageRecipe, train: Pictures, optimizer: keras.optimizers.Optimizer | str
-) -> None:
-    loss = _loss(train)(from_logits=True, label_smoothing=stage.label_smoothing)
-    model.compile(optimizer=optimizer, loss=loss, jit_compile=_xla_pays())
+    loss = evaluate_log_loss(trained.model, valid, backbone.framing)
+    return loss, trained.model.get_weights()
 
 
 def _rate(optimizer: keras.optimizers.Optimizer, step: int | None = None) -> float:
@@ -278,45 +246,16 @@ def _advice(stage: StageRecipe, step: int, optimizer: keras.optimizers.Optimizer
     )
 
 
-def _loss(pictures: Pictures) -> type[keras.losses.Loss]:
-    return keras.losses.BinaryCrossentropy if pictures.labels.ndim == 2 else keras.losses.CategoricalCrossentropy
-
-
-def _targets(pictures: Pictures, classes: int) -> np.ndarray:
-    """What the loss compares with, shape (N, classes), float32."""
-    if pictures.labels.ndim == 2:
-        return pictures.labels.astype(np.float32)
-    return np.eye(classes, dtype=np.float32)[pictures.labels]
-
-
-def evaluate_log_loss(model: keras.Model, pictures: Pictures, framing: Framing) -> float:
-    """Mean cross-entropy of the model's logits on these pictures, nats."""
-    return float(log_loss(predict_logits(model, pictures, framing), pictures.labels).mean())
-
-
-def predict_logits(model: keras.Model, pictures: Pictures, framing: Framing) -> np.ndarray:
-    """The model's logits on these pictures, shape (N, classes)."""
-    batches = pictures.read(framing, EVALUATION_BATCH)
-    return np.concatenate([model.predict_on_batch(batch.pixels) for batch in batches])
-
-
-def _epoch_seconds(model, stage: StageRecipe, train: Pictures, valid: Pictures, framing: Framing) -> float:
+def _epoch_seconds(trained: StageNetwork, valid: Pictures, framing: Framing) -> float:
     """Measures one training step and one validation batch, and multiplies. No weight changes: the rate is 0."""
-    model.compile(optimizer=keras.optimizers.SGD(0.0), loss=_loss(train)(from_logits=True))
-    first = train.take(range(min(stage.batch_size, len(train))))
-    (batch,) = first.read(framing, stage.batch_size)
-    targets = _targets(train, model.output.shape[-1])[batch.indices]
+    trained.compile(keras.optimizers.SGD(0.0))
+    first = np.arange(min(trained.stage.batch_size, len(trained.train)))
+    (examples,) = trained.batches(first, epoch=0)
+    (batch,) = trained.train.take(first).read(framing, len(first))
     seconds = []
-    for step in (lambda: model.train_on_batch(batch.pixels, targets), lambda: model.predict_on_batch(batch.pixels)):
+    for step in (lambda: trained.step(examples), lambda: trained.model.predict_on_batch(batch.pixels)):
         step()  # the first call compiles
         start = time.monotonic()
         step()
-        seconds.append((time.monotonic() - start) / len(batch.indices))
-    return seconds[0] * len(train) + seconds[1] * len(valid)
-
-
-def _xla_pays() -> bool | str:
-    """XLA is ten times slower on CPUs for depthwise networks, and faster on accelerators."""
-    if keras.backend.backend() != "tensorflow":
-        return "auto"
-    return bool(keras.distribution.list_devices("gpu") or keras.distribution.list_devices("tpu"))
+        seconds.append((time.monotonic() - start) / len(first))
+    return seconds[0] * len(trained.train) + seconds[1] * len(valid)

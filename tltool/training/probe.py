@@ -21,6 +21,7 @@ def solve_probe(
     validation: CrossValidation | None = None,
     report: Report = silent,
     groups: Sequence[str] = (),
+    views: Sequence[FeatureTable] = (),
 ) -> tuple[LinearHead, CrossValidation]:
     """Chooses the ridge strength by cross-validation and fits the head on all rows.
 
@@ -34,9 +35,26 @@ def solve_probe(
         validation: From the inspection, if it tried this very spec on these very rows: not computed again then.
         report: Told about the cross-validation's progress.
         groups: Pictures with the same non-empty name share a fold, length n; empty if there are none.
+        views: Features of augmented views, n rows each: learned from as well, never scored.
     """
-    problem = LogisticProblem(features.select(spec.stages, spec.pooling)[rows], labels, classes)
+    problem = probe_problem(spec, features, rows, labels, classes, views)
     if validation is None:
-        task = f"Cross-validating {spec.name}"
-        validation = cross_validate(problem, spec.strengths, spec.folds, spec.shuffles, seed, task, report, groups)
+        chosen_by = spec.strengths, spec.folds, spec.shuffles, seed
+        validation = cross_validate(
+            problem, *chosen_by, f"Cross-validating {spec.name}", report, groups, views=len(views)
+        )
     return problem.fit(validation.l2), validation
+
+
+def probe_problem(
+    spec: ProbeSpec,
+    features: FeatureTable,
+    rows: np.ndarray,
+    labels: np.ndarray,
+    classes: int,
+    views: Sequence[FeatureTable] = (),
+) -> LogisticProblem:
+    """What the head learns from: the pictures themselves, then each view of all of them; arguments as `solve_probe`."""
+    tables = [features.take(rows), *views]
+    values = np.concatenate([table.select(spec.stages, spec.pooling) for table in tables])
+    return LogisticProblem(values, np.concatenate([labels] * len(tables)), classes)

@@ -5,21 +5,26 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
+from tltool.augment.policies import read_policy
 from tltool.backbones import Backbone
 from tltool.data import Dataset
 from tltool.data.decoding import decode
-from tltool.features.extract import FeatureTable
-from tltool.features.taps import resolve_taps
+from tltool.errors import DataError
+from tltool.features.extract import FeatureTable, extract
+from tltool.features.taps import extra_poolings, resolve_taps
 from tltool.files import replacing
 from tltool.heads.cross_validation import out_of_fold_logits
-from tltool.heads.logistic import LinearHead, LogisticProblem, to_probabilities
+from tltool.heads.logistic import LinearHead, to_probabilities
 from tltool.heads.network import CLIP, attach_head, picture_model
 from tltool.heads.threshold import tune_threshold
 from tltool.inspection.baselines import Baseline, ProbeSpec
-from tltool.recipes import Recipe
+from tltool.progress import Report
+from tltool.recipes import HeadRecipe, Recipe
+from tltool.training.augmented import augmented_view
 from tltool.training.events import EventLog
-from tltool.training.finetune import FineTuning, Pictures, fine_tune, predict_logits
-from tltool.training.probe import solve_probe
+from tltool.training.finetune import FineTuning, fine_tune
+from tltool.training.pictures import Pictures, predict_logits
+from tltool.training.probe import probe_problem, solve_probe
 from tltool.training.run_folder import RunFolder
 
 # Largest difference in a probability between the features' own arithmetic and the finished model on a picture. Resizing
@@ -88,12 +93,14 @@ def train(
     spec = probe_spec(recipe, backbone)
     # Fine-tuning is compared with its probe on the validation pictures, so that probe must not have learned from them.
     rows = data.indices("train") if recipe.stages else data.indices("train", "valid")
-    tried = (b.validation for b in baselines if b.spec == spec and b.pictures == len(rows) and not recipe.stages)
+    as_inspected = not recipe.stages and not recipe.head.views
+    tried = (b.validation for b in baselines if b.spec == spec and b.pictures == len(rows) and as_inspected)
     events.emit("stage", text=f"Solving the linear head on {len(rows)} pictures")
     labels, groups = data.labels_of(rows), data.together_of(rows)
     classes = len(data.class_names)
+    views = _views(recipe.head, backbone, data, features, rows, seed, events.report)
     head, validation = solve_probe(
-        spec, features, rows, labels, classes, seed, next(tried, None), events.report, groups
+        spec, features, rows, labels, classes, seed, next(tried, None), events.report, groups, views
     )
     classifier = attach_head(backbone, spec.stages, spec.pooling, head)
     tuning = None
@@ -117,13 +124,36 @@ def train(
         model.save(temporary)
     threshold = None
     if data.multi_label and frozen:
-        problem = LogisticProblem(features.select(spec.stages, spec.pooling)[rows], labels, classes)
-        logits = out_of_fold_logits(problem, head.l2, spec.folds, seed, groups)
+        problem = probe_problem(spec, features, rows, labels, classes, views)
+        logits = out_of_fold_logits(problem, head.l2, spec.folds, seed, groups, len(views))
         threshold = _threshold(logits, labels)
     elif data.multi_label:
         valid = _pictures(data, features, "valid")
         threshold = _threshold(predict_logits(classifier, valid, backbone.framing), valid.labels)
     return Trained(model, head if frozen else None, spec, validation.l2, tuning, threshold)
+
+
+def _views(
+    head: HeadRecipe,
+    backbone: Backbone,
+    data: Dataset,
+    features: FeatureTable,
+    rows: np.ndarray,
+    seed: int,
+    report: Report,
+) -> list[FeatureTable]:
+    """Features of the head's augmented views of these pictures."""
+    if not head.views:
+        return []
+    files, keys = [data.files[i] for i in rows], [features.keys[i] for i in rows]
+    policy = read_policy(head.augmentation).per_picture
+    tables, extra = [], extra_poolings(head.pooling)
+    for number in range(head.views):
+        table = extract(backbone, data.root, files, report, keys, augmented_view(policy, seed, number), extra)
+        if table.problems:
+            raise DataError(f"{data.source}: changed while it was being read: {table.problems[0]}. Start again.")
+        tables.append(table)
+    return tables
 
 
 def _threshold(logits: np.ndarray, labels: np.ndarray) -> float:

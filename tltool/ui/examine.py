@@ -8,15 +8,17 @@ from pathlib import Path
 
 from tltool.data import load_dataset
 from tltool.errors import TltoolError
-from tltool.files import write_json
+from tltool.files import replacing, write_json
 from tltool.startup import load_keras_quietly
 from tltool.training.events import EventLog
 from tltool.ui.worker import MESSAGE
 from tltool.ui.workspace import Workspace
 
+PREVIEW_ROWS, PREVIEW_DRAWS = 4, 5  # of the grid of augmented pictures: as many as a narrow page shows
+
 
 def examine(workspace: Workspace) -> None:
-    """Writes `data.json`, then `inspection.json` with the decision and the table that it was read from.
+    """Writes `data.json`, a grid of augmented pictures, and `inspection.json` with the decision and its table.
 
     Raises:
         TltoolError: if the data set cannot be used.
@@ -30,6 +32,7 @@ def examine(workspace: Workspace) -> None:
         events.emit("stage", text="Starting Keras, which takes some seconds")
         load_keras_quietly()
         from tltool import pipeline
+        from tltool.augment.preview import draw_grid
         from tltool.decision import SIMILAR_BELOW, TABLE
 
         backbone = workspace.settings["backbone"]
@@ -40,7 +43,13 @@ def examine(workspace: Workspace) -> None:
         read = {"decision": decision.to_json(), "table": table, "similar_below": SIMILAR_BELOW}
         tried = set(data.files)
         unreadable = [problem for problem in facts.health.problems if problem.path in tried]
-        write_json(workspace.data_file, data.without(unreadable).to_json())
+        seen = data.without(unreadable)
+        write_json(workspace.data_file, seen.to_json())
+        events.emit("stage", text="Drawing what augmentation does")
+        size = {"rows": PREVIEW_ROWS, "draws": PREVIEW_DRAWS}
+        shown = pipeline.preview(seen, policy=decision.augmentation, settings=[f"backbone={backbone}"], **size)
+        with replacing(workspace.augmentation_file) as temporary:
+            draw_grid(shown.grid).save(temporary)
         write_json(workspace.facts_file, facts.to_json() | read)
     finally:
         events.close()

@@ -63,7 +63,7 @@ def _show_steps() -> None:
     if not _is_measured(workspace):
         return
     facts = workspace.facts()
-    show_verdict(facts)
+    show_verdict(facts, workspace.augmentation_file)
     st.header("3 Train", anchor=False, divider="gray")
     show_training(workspace, facts["decision"])
     done = [folder for job, folder in workspace.fits() if outcome(job, folder) == "done"]

@@ -1,6 +1,7 @@
 """Step 2: what was measured, and what follows from it."""
 
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -24,13 +25,27 @@ AMOUNTS = {"little": "little data", "a lot": "a lot of data"}
 KINSHIPS = {"similar": "similar to ImageNet", "different": "different from it"}
 
 
-def show_verdict(facts: dict[str, Any]) -> None:
-    """Draws the table with its cell, the reasons, and the similarity of each stage."""
+def show_verdict(facts: dict[str, Any], augmentation: Path) -> None:
+    """Draws the table with its cell, the reasons, augmented pictures, and the similarity of each stage.
+
+    Args:
+        facts: What the inspection found.
+        augmentation: The picture that it drew of the policy.
+    """
     decision = facts["decision"]
     chosen = plain(decision["recipe"])
     st.markdown(f"Recommended recipe: **{chosen}**. {plain(load_recipe(decision['recipe']).summary)}")
     st.html(STYLE + table_html(facts["table"], decision))
     st.markdown("\n".join(f"- {plain(reason)}" for reason in decision["reasons"]))
+    if augmentation.is_file():
+        policy = decision["augmentation"]
+        with st.expander(f"What the augmentation “{plain(policy)}” makes of your pictures"):
+            alt = f"A row a picture: first as it is, then five times as the augmentation {policy} changes it"
+            st.image(str(augmentation), width="stretch", alt=alt)
+            st.caption(
+                "On the left the picture as it is. Fine-tuning sees another change of it in every epoch, so that it "
+                "learns what does not matter; a probe without views sees the picture alone."
+            )
     by_stage = facts["similarity"]["by_stage"]
     if by_stage:
         values = ", ".join(f"{stage} {value:.3f}" for stage, value in by_stage.items())

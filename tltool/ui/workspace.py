@@ -65,6 +65,11 @@ class Workspace:
         return self.path / "inspection.json"
 
     @property
+    def augmentation_file(self) -> Path:
+        """A grid of augmented pictures."""
+        return self.path / "augmentation.png"
+
+    @property
     def events_file(self) -> Path:
         """Progress of the inspection."""
         return self.path / "inspection.jsonl"

@@ -1,0 +1,156 @@
+"""Policies: what is done to training pictures, by name or as a table. Needs no Keras: recipes are checked by it."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from tltool.augment.steps import Step, read_step, suggestion
+from tltool.errors import AugmentError
+
+Table = Mapping[str, Any]
+
+# Each names its steps in the order in which they are done: geometry first, so that it is one warp; then colours, which
+# are one as well; then what is done to pixels; mixing comes last.
+POLICIES: Mapping[str, Table] = MappingProxyType(
+    {
+        # For a probe without views, for tables of numbers drawn as pictures, and to compare with.
+        "none": {},
+        # For a lot of data, which shows most of the variety itself: what hardly any object minds. No colour: the cost
+        # of teaching the network that yellow may be green is only worth paying where pictures are few.
+        "light": {"flip_horizontal": 0.5, "crop": 0.8},
+        # For little data: the usual recipe of ImageNet training, but milder crops, as a fine-tuned network has seen the
+        # world already and a crop to a tenth of the picture often misses the thing that the label is about.
+        "standard": {
+            "flip_horizontal": 0.5,
+            "rotate": 10,
+            "stretch": 0.15,
+            "crop": 0.5,
+            "brightness": 0.15,
+            "contrast": 0.2,
+            "saturation": 0.2,
+            "hue": 0.02,
+        },
+        # For long training: adds what a network cannot learn by heart. Mixed labels keep it from certainty, so the
+        # training loss stays high and ten epochs are too few to gain by it.
+        "strong": {
+            "flip_horizontal": 0.5,
+            "crop": 0.3,
+            "rand_augment": {"magnitude": 9, "layers": 2},
+            "erase": {"area": 0.2, "chance": 0.25},
+            "cut_mix": 1.0,
+        },
+        # What cameras in hands do: pictures are mirrored or tilted a little, seen from the side, through another lens,
+        # in other light, blurred and compressed; they are never upside down.
+        "photographs": {
+            "flip_horizontal": 0.5,
+            "rotate": 10,
+            "perspective": 0.15,
+            "crop": 0.5,
+            "lens": {"strength": 0.1, "chance": 0.3},
+            "brightness": 0.15,
+            "contrast": 0.2,
+            "saturation": 0.2,
+            "hue": 0.02,
+            "blur": {"sigma": 1.0, "chance": 0.2},
+            "jpeg": {"quality": 50, "chance": 0.2},
+        },
+        # Text, digits, drawings, X-rays: a mirrored b is a d, so no flips; a 6 turned by more than some 20 degrees
+        # becomes something else; crops stay large, as a part of a sign is another sign. Scans differ in light.
+        "documents": {
+            "rotate": 7,
+            "shear": 5,
+            "perspective": 0.08,
+            "crop": 0.8,
+            "brightness": 0.15,
+            "contrast": 0.3,
+            "blur": {"sigma": 0.7, "chance": 0.2},
+            "jpeg": {"quality": 50, "chance": 0.2},
+        },
+        # Seen from above there is no up: all rotations and both flips. Scale is fixed by height or magnification, so
+        # it moves little; stains and daylight change colours.
+        "aerial-and-microscopy": {
+            "flip_horizontal": 0.5,
+            "flip_vertical": 0.5,
+            "rotate": 180,
+            "zoom": 0.15,
+            "brightness": 0.15,
+            "contrast": 0.2,
+            "saturation": 0.2,
+            "hue": 0.02,
+        },
+    }
+)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What is done to pictures, in order.
+
+    Attributes:
+        name: Of `POLICIES`, or "custom".
+        steps: With all their numbers.
+    """
+
+    name: str
+    steps: tuple[Step, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.steps)
+
+    @property
+    def mixes(self) -> bool:
+        """Whether pictures are mixed with each other, so that labels become soft."""
+        return any(step.kind == "mixing" for step in self.steps)
+
+    @property
+    def per_picture(self) -> "Policy":
+        """The steps that change each picture by itself, without mixing."""
+        return Policy(self.name, tuple(step for step in self.steps if step.kind != "mixing"))
+
+    @property
+    def digest(self) -> str:
+        """Of the steps and their numbers alone: what is cached under it is found again under another name."""
+        numbers = json.dumps([[step.name, sorted(step.arguments.items())] for step in self.steps])
+        return hashlib.sha256(numbers.encode()).hexdigest()[:16]
+
+
+def read_policy(policy: str | Table | Policy) -> Policy:
+    """A policy by name, or from a table of its steps.
+
+    Args:
+        policy: One of `POLICIES`; or a table such as {"flip_horizontal": 0.5, "rotate": 10}, done in its order.
+
+    Raises:
+        AugmentError: naming every unknown step and every number out of range.
+    """
+    if isinstance(policy, Policy):
+        return policy
+    if isinstance(policy, str):
+        if policy not in POLICIES:
+            raise AugmentError(
+                f"there is no policy '{policy}'.{suggestion(policy, POLICIES)} "
+                f"There are {', '.join(POLICIES)}; or write a table of steps."
+            )
+        return Policy(policy, _read_steps(POLICIES[policy]))
+    if not isinstance(policy, Mapping):
+        raise AugmentError(f"a policy is a name or a table of steps, not {policy!r}.")
+    return Policy("custom" if policy else "none", _read_steps(policy))
+
+
+def _read_steps(table: Table) -> tuple[Step, ...]:
+    steps, faults = [], []
+    for name, value in table.items():
+        try:
+            steps.append(read_step(name, value))
+        except AugmentError as error:
+            faults += str(error).splitlines()
+    kinds = [step.kind for step in steps]
+    if "mixing" in kinds and set(kinds[kinds.index("mixing") :]) != {"mixing"}:
+        late = next(step.name for step in steps[kinds.index("mixing") :] if step.kind != "mixing")
+        faults.append(f"`{late}` stands after mixing; mix_up and cut_mix come last, on pictures that are done.")
+    if faults:
+        raise AugmentError("\n".join(faults))
+    return tuple(steps)
