@@ -322,4 +322,5 @@ def _harm_in_words(name: str, symmetry: Symmetry) -> str:
 
 
 def _share(flip: Orientation) -> str:
-    return f"{round(flip.lost, 2) + 0.0:.0%} ± {flip.error:.0%}"  # + 0.0: a loss that rounds to 0 is not -0
+    measured = f"{round(flip.lost, 2) + 0.0:.0%} ± {flip.error:.0%}"  # + 0.0: a loss that rounds to 0 is not -0
+    return measured if flip.lost >= 0.005 else f"nothing ({measured})"

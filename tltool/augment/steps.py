@@ -62,7 +62,7 @@ def _flip(meaning: str) -> StepRule:
 STEPS: Mapping[str, StepRule] = MappingProxyType(
     {
         "flip_horizontal": _flip("share of the pictures that are mirrored"),
-        "flip_vertical": _flip("share of the pictures that are turned upside down, as in water"),
+        "flip_vertical": _flip("share of the pictures whose top and bottom are exchanged"),
         "rotate": _step("geometry", Magnitude("degrees", 0.0, 180.0, "largest angle, degrees, either way")),
         "crop": _step("geometry", Magnitude("area", 0.01, 1.0, "smallest crop, share of the picture's area")),
         "zoom": _step("geometry", Magnitude("share", 0.0, 0.9, "largest change of scale, either way, share")),
