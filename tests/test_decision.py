@@ -325,8 +325,8 @@ OTHERS = dict.fromkeys(("zero", "two", "three"), (20, 1.0, 0.2, 1e-6))
         (symmetry(orientation(0.3, 0.2, told=0.98)), "Mirrored, pictures are known to be so in 98% of cases: they do"),
         (
             symmetry(orientation(-0.01, 0.02), orientation(0.03, 0.01), orientation(0.05)),
-            "Mirrored, pictures keep their classes (a linear head loses nothing (-1% ± 2%) of what it knows), and there is "
-            "no up: upside down it loses 3% ± 1%, turned by a quarter 5% ± 1%. Augmentation aerial-and-microscopy: all ",
+            "Mirrored, pictures keep their classes (a linear head loses nothing (-1% ± 2%) of what it knows), and "
+            "there is no up: upside down it loses 3% ± 1%, turned by a quarter 5% ± 1%. Augmentation aerial-and-",
         ),
         (symmetry(upside_down=CHANGED, turned=CHANGED), "knows). Upside down, pictures are others: a linear head"),
         (symmetry(upside_down=KNOWN), "knows). Upside down, pictures are known to be so in 100% of cases"),

@@ -56,7 +56,7 @@ def run_all(text: str, folder: Path) -> list[str]:
 
 
 def test_every_block_is_found() -> None:
-    assert [kind for kind, _ in blocks(README)] == ["bash", "bash", "python", "python"]
+    assert [kind for kind, _ in blocks(README)] == ["bash", "bash", "python", "python", "bash"]
     assert DOCS
     assert all(blocks(path.read_text("utf-8")) for path in DOCS)
 
@@ -64,7 +64,8 @@ def test_every_block_is_found() -> None:
 def test_blocks_run_in_order(folder: Path) -> None:
     outputs = run_all(README, folder)
     assert (folder / "new.csv").read_text("utf-8").startswith("path,label,confidence,prob:cat,prob:dog,prob:owl\n")
-    table, plain_keras = outputs[-2:]
+    table, plain_keras = outputs[-3:-1]
+    assert (folder / "augmented.png").is_file()
     assert "little, " in table
     # tltool and plain Keras name the same class for the same picture, and it is the right one.
     assert table.splitlines()[-1] == plain_keras.strip() == "cat"

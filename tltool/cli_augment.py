@@ -99,7 +99,7 @@ def augment_preview(
         loaded = load(data, columns, report, seed)
         console.prepare(listener)
         from tltool import pipeline
-        from tltool.augment.preview import draw_grid
+        from tltool.augment.grid import draw_grid
 
         seen = pipeline.preview(
             loaded, recipe, policy=policy, rows=rows, draws=draws, seed=seed, settings=settings or (), report=report

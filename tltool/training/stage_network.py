@@ -14,7 +14,7 @@ from tltool.augment.policies import read_policy
 from tltool.data.decoding import Framing
 from tltool.features.engine import has_accelerator
 from tltool.layers.penalties import penalized
-from tltool.layers.regularized import regularized
+from tltool.layers.regularize import regularized
 from tltool.recipes import StageRecipe
 from tltool.training.augmented import Examples, augmented
 from tltool.training.pictures import Pictures

@@ -32,7 +32,7 @@ def examine(workspace: Workspace) -> None:
         events.emit("stage", text="Starting Keras, which takes some seconds")
         load_keras_quietly()
         from tltool import pipeline
-        from tltool.augment.preview import draw_grid
+        from tltool.augment.grid import draw_grid
         from tltool.decision import SIMILAR_BELOW, TABLE
 
         backbone = workspace.settings["backbone"]
@@ -44,12 +44,12 @@ def examine(workspace: Workspace) -> None:
         tried = set(data.files)
         unreadable = [problem for problem in facts.health.problems if problem.path in tried]
         seen = data.without(unreadable)
-        write_json(workspace.data_file, seen.to_json())
         events.emit("stage", text="Drawing what augmentation does")
         size = {"rows": PREVIEW_ROWS, "draws": PREVIEW_DRAWS}
         shown = pipeline.preview(seen, policy=decision.augmentation, settings=[f"backbone={backbone}"], **size)
         with replacing(workspace.augmentation_file) as temporary:
             draw_grid(shown.grid).save(temporary)
+        write_json(workspace.data_file, seen.to_json())
         write_json(workspace.facts_file, facts.to_json() | read)
     finally:
         events.close()

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from tltool.layers.regularized import regularized
+from tltool.layers.regularize import regularized
 from tltool.layers.stochastic_depth import StochasticDepth
 
 DEPTH, PICTURES = 4, 4000

@@ -20,7 +20,7 @@ from tltool.heads.network import LOGITS, attach_head
 from tltool.layers.drop_block import DropBlock2D
 from tltool.layers.drop_connect import DropConnect
 from tltool.layers.functional_graph import calls_of
-from tltool.layers.regularized import regularized
+from tltool.layers.regularize import regularized
 from tltool.layers.residual_branches import residual_branches
 from tltool.layers.stochastic_depth import StochasticDepth
 
@@ -237,11 +237,11 @@ def test_what_has_no_place_is_refused_in_words():
 
 
 ON_BOTH = {
-    "test_regularized.py": [
+    "test_regularize.py": [
         "test_outside_of_training_it_is_the_model_to_the_bit[all]",
         "test_training_it_trains_the_model_and_nothing_that_is_frozen",
     ],
-    "test_regularized_draws.py": [
+    "test_regularize_draws.py": [
         "test_branches_are_dropped_at_linear_rates_each_picture_and_each_branch_for_itself",
         "test_the_expectation_in_training_is_the_output_of_a_linear_network",
     ],
