@@ -14,6 +14,7 @@ from tltool.augment.policies import Policy
 from tltool.data.batches import LOOK_AHEAD, Batch
 from tltool.features.views import View
 
+FORMAT = 1  # of views: raise it when a step changes pictures otherwise; features of older views are not read then
 CONTENT_DIGITS = 16  # of a content key, hexadecimal: two pictures of a set then never share a draw by chance
 
 
@@ -91,4 +92,4 @@ def augmented_view(policy: Policy, seed: int, number: int) -> View:
     def change(pixels: np.ndarray, keys: Sequence[str]) -> np.ndarray:
         return augmenter(pixels, pictures=[int(key[:CONTENT_DIGITS], 16) for key in keys], epoch=number)[0]
 
-    return View(f"{augmenter.policy.digest}-{seed}-{number}", change)
+    return View(f"{augmenter.policy.digest}-{seed}-{number}-{FORMAT}", change)
