@@ -9,9 +9,9 @@ around the threshold; the baseline is the same verdict by confidence alone.
 from contest import image_sets, print_setting
 
 from tltool.backbones import load_backbone
+from tltool.carry_out import inspect_similarity
 from tltool.data import load_dataset
 from tltool.decision import CONFIDENT_ABOVE, SIMILAR_BELOW
-from tltool.pipeline import inspect_similarity
 
 SIMILAR = {"hymenoptera", "flowers", "cats_dogs", "trashnet", "weather"}
 DIFFERENT = {"chest_xray", "ham10000_skin", "fashion_mnist", "kmnist_test"}

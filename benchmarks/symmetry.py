@@ -18,6 +18,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from tltool.backbones import load_backbone
+from tltool.carry_out import inspect_similarity
 from tltool.data import Dataset, load_dataset
 from tltool.decision import (
     FLIP_LIMITS,
@@ -32,7 +33,6 @@ from tltool.inspection.baselines import measure_baselines
 from tltool.inspection.orientation import Orientation
 from tltool.inspection.size import measure_size
 from tltool.inspection.symmetry import measure_symmetry
-from tltool.pipeline import inspect_similarity
 from tltool.recipes import load_recipe
 from tltool.training.train import probe_spec
 

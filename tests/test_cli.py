@@ -17,7 +17,8 @@ import pytest
 
 from tests.pictures import make_class_folders, make_picture
 from tests.trained import CLASSES, TINY, copy_pictures, finished_run
-from tltool.cli import main, parse_time
+from tltool.cli import main
+from tltool.cli_options import parse_time
 from tltool.decision import TABLE
 from tltool.errors import TltoolError
 from tltool.recipes import load_recipe, recipe_files

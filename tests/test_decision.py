@@ -2,20 +2,20 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from tests.inspection.flips import CHANGED, KNOWN, UNSURE, orientation, symmetry
 from tltool import decision
 from tltool.augment.policies import POLICIES, read_policy
-from tltool.decision import changed_classes, decide, judge_orientation, judge_similarity, judge_size, judge_way
+from tltool.decision import decide, judge_similarity, judge_size, pick_image_size
 from tltool.heads.cross_validation import CrossValidation
 from tltool.inspection.baselines import Baseline, ProbeSpec
 from tltool.inspection.inspection import Health, Inspection
-from tltool.inspection.orientation import ClassChange, Orientation
 from tltool.inspection.similarity import Similarity
 from tltool.inspection.size import Size
-from tltool.inspection.symmetry import Symmetry
 
 LITTLE, A_LOT = [50] * 4, [500] * 10
 SIMILAR, DIFFERENT = 0.05, 0.3
@@ -28,6 +28,12 @@ def size(counts):
 
 def similarity(divergence, confidence=0.5):
     return Similarity(divergence, {} if divergence is None else {"top": divergence}, confidence, 64)
+
+
+def parting(early, middle, late, divergence=DIFFERENT):
+    """A network of six stages whose thirds diverge by these."""
+    thirds = {"stem": early, "a": early, "b": middle, "c": middle, "d": late, "top": late}
+    return Similarity(divergence, thirds, 0.5, 64)
 
 
 def baseline(name, losses, accuracy=0.8):
@@ -178,89 +184,6 @@ def test_a_probe_that_was_not_tried_is_not_overruled():
     assert found.reasons[-2].startswith("Cross-validated on the training pictures: stage-probe")
 
 
-def orientation(lost=0.0, error=0.01, told=0.5, **classes):
-    """Classes by name as (pictures, recall, recall when flipped, chance)."""
-    changes = {name: ClassChange(*change) for name, change in classes.items()}
-    return Orientation(lost, None if lost is None else error, told, changes)
-
-
-SAME, CHANGED = orientation(), orientation(0.5)
-KNOWN = orientation(told=1.0)
-UNSURE = orientation(0.0, error=0.5)
-
-
-def symmetry(mirrored=SAME, upside_down=SAME, turned=SAME, pictures=200):
-    return Symmetry(mirrored, upside_down, turned, pictures)
-
-
-LIMITS = list(decision.FLIP_LIMITS.items())
-
-
-@pytest.mark.parametrize(("name", "limit"), LIMITS, ids=[name for name, _ in LIMITS])
-def test_both_sides_of_what_is_lost(name, limit):
-    below, above = np.nextafter(limit.lost, 0), limit.lost
-    assert judge_orientation(orientation(below), limit) == "itself"
-    assert judge_orientation(orientation(above), limit) == "another"
-    assert judge_orientation(orientation(-0.5), limit) == "itself"
-    # A loss that counts must be beyond the noise; no loss, only where one that counts would have been.
-    error = above / decision.EVIDENCE_Z
-    assert judge_orientation(orientation(above, error), limit) == "another"
-    assert judge_orientation(orientation(above, 1.001 * error), limit) == "unclear"
-    assert judge_orientation(orientation(below, error), limit) == "itself"
-    assert judge_orientation(orientation(below, 1.001 * error), limit) == "unclear"
-    assert judge_orientation(orientation(None), limit) == "unclear"
-
-
-@pytest.mark.parametrize(("name", "limit"), LIMITS, ids=[name for name, _ in LIMITS])
-@pytest.mark.parametrize(("lost", "without"), [(0.0, "itself"), (None, "unclear")])
-def test_both_sides_of_what_is_told(name, limit, lost, without):
-    if limit.told is None:
-        assert judge_orientation(orientation(lost, told=1.0), limit) == without
-        return
-    assert judge_orientation(orientation(lost, told=np.nextafter(limit.told, 0)), limit) == without
-    assert judge_orientation(orientation(lost, told=limit.told), limit) == "another"
-
-
-def test_a_single_class_forbids_a_flip():
-    fall, chance = decision.CLASS_FALLS_FROM, decision.CLASS_CHANCE / 2
-    limit = decision.FLIP_LIMITS["mirrored"]
-    for left, changed in (
-        ((8, 1.0, 1.0 - fall, chance), ("left",)),
-        ((8, 1.0, 1.0 - fall + 0.01, chance), ()),
-        ((8, 1.0, 1.0 - fall, 1.01 * chance), ()),  # one hundredth over both classes, not for each
-        ((8, 0.2, 1.0, chance), ()),
-    ):
-        flip = orientation(left=left, stop=(20, 0.9, 0.9, 1.0))
-        assert changed_classes(flip) == changed
-        assert judge_orientation(flip, limit) == ("another" if changed else "itself")
-    both = orientation(left=(8, 1.0, 0.4, 1e-4), right=(9, 1.0, 0.1, 1e-5))
-    assert changed_classes(both) == ("right", "left")
-
-
-@pytest.mark.parametrize(
-    ("found", "way"),
-    [
-        (symmetry(), "any way"),
-        (symmetry(mirrored=CHANGED), "one way"),
-        (symmetry(mirrored=KNOWN), "one way"),
-        (symmetry(CHANGED, CHANGED, CHANGED), "one way"),
-        (symmetry(mirrored=UNSURE), "unclear"),
-        (symmetry(UNSURE, CHANGED, CHANGED), "unclear"),
-        (symmetry(upside_down=CHANGED), "upright"),
-        (symmetry(upside_down=KNOWN), "upright"),
-        (symmetry(upside_down=UNSURE), "upright"),
-        (symmetry(turned=CHANGED), "upright"),
-        (symmetry(turned=KNOWN), "any way"),
-        (symmetry(turned=UNSURE), "upright"),
-        (symmetry(pictures=decision.FEWEST_FLIPPED - 1), "unclear"),
-        (symmetry(CHANGED, pictures=decision.FEWEST_FLIPPED - 1), "unclear"),
-        (symmetry(pictures=decision.FEWEST_FLIPPED), "any way"),
-    ],
-)
-def test_which_flips_are_borne(found, way):
-    assert judge_way(found) == way
-
-
 POLICY = {
     "one way": ("documents", "documents", "documents", "documents"),
     "any way": ("aerial-and-microscopy",) * 4,
@@ -343,6 +266,73 @@ def test_the_augmentation_in_words(found, words):
 def test_unusual_pictures_are_not_flipped_on_a_guess():
     found = decide(facts(LITTLE, DIFFERENT, symmetry=symmetry(UNSURE)))
     assert "when mirrored; a flip that changes classes does more harm than one left out." in found.reasons[-1]
+
+
+@pytest.mark.parametrize(
+    ("thirds", "stages", "words"),
+    [
+        ((0.9, 0.3, 0.3), ("stem", "a"), "The statistics part most at stem and a (early): an input shift."),
+        ((0.1, 0.9, 0.3), ("b", "c"), "The statistics part most at b and c (middle): a feature shift."),
+        ((0.1, 0.1, 0.9), ("d", "top"), "The statistics part most at d and top (late): an output shift."),
+        ((0.03, 0.01, 0.02), ("d", "top"), None),  # nowhere worth a word
+    ],
+)
+def test_the_stages_at_which_the_pictures_part(thirds, stages, words):
+    found = decide(replace(facts(LITTLE, DIFFERENT), similarity=parting(*thirds)))
+    assert found.diverging == stages
+    assert found.to_json()["diverging"] == list(stages)
+    assert found.recipe == "stage-probe"  # it is for a recipe that leaves its stages to the decision
+    assert "diverge by 0.300" in found.reasons[1]
+    told = [reason for reason in found.reasons if "statistics part" in reason]
+    assert told == ([found.reasons[2]] if words else [])
+    assert told == ([words] if words else [])
+    assert "Augmentation " in found.reasons[-1]
+
+
+@pytest.mark.parametrize("divergence", [None, SIMILAR])
+def test_without_stages_to_compare_none_diverges(divergence):
+    found = decide(facts(LITTLE, divergence))  # none with BatchNorm, or one
+    assert found.diverging == ()
+    assert found.to_json()["diverging"] == []
+    assert "statistics part" not in " ".join(found.reasons)
+
+
+@pytest.mark.parametrize(
+    ("side", "native", "size"),
+    [
+        (28, 224, 96),
+        (1, 224, 96),
+        (32, 224, 96),
+        (33, 224, 128),
+        (42, 224, 128),
+        (43, 224, 160),
+        (64, 224, 192),
+        (65, 224, 224),
+        (4000, 224, 224),
+        (75, 240, 240),  # not past the network's own, which need be no multiple
+        (75, 300, 256),
+        (28, 32, 32),
+        (None, 224, 224),
+    ],
+)
+def test_the_size_follows_the_pictures(side, native, size):
+    assert pick_image_size(side, native)[0] == size
+
+
+@pytest.mark.parametrize(
+    ("side", "reason"),
+    [
+        (
+            28,
+            "Pictures of typically 28 pixels: the network looks at them at 96 pixels, not its own 224, in 18% of the "
+            "time.",
+        ),
+        (300, "Pictures of typically 300 pixels: the network looks at them at its own 224 pixels."),
+        (None, "No picture could be measured: the network looks at them at its own 224 pixels."),
+    ],
+)
+def test_the_size_in_words(side, reason):
+    assert pick_image_size(side, 224)[1] == reason
 
 
 def test_the_same_facts_give_the_same_decision_and_stay_as_they_are():

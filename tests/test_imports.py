@@ -21,9 +21,9 @@ MODULES = sorted((ROOT / "tltool").rglob("*.py"))
 ORDER = (
     *("errors", "progress", "files", "shipped", "cache", "seed", "startup"),
     *("data", "augment", "layers", "backbones", "optimizers", "features", "heads"),
-    *("doctor", "inspection", "decision", "recipes"),
-    *("training", "evaluation", "export", "run", "pipeline", "demo"),
-    *("console", "cli_options", "cli_augment", "cli_demo", "cli_optimizers", "cli_recipes", "ui", "cli"),
+    *("doctor", "inspection", "decision", "recipe_parts", "recipes"),
+    *("training", "evaluation", "export", "run", "carry_out", "pipeline", "demo"),
+    *("console", "cli_options", "cli_augment", "cli_demo", "cli_optimizers", "cli_recipes", "cli_tune", "ui", "cli"),
 )
 FACE = "tltool"  # __init__ and __main__
 # Streamlit needs these itself and takes what they make, so that its release chooses theirs.
@@ -40,6 +40,10 @@ EXTRAS = {
     "tltool/optimizers/race_gif.py": "plots",
     "tltool/optimizers/race_page.py": "plots",
     "tltool/optimizers/rate_sweep_plot.py": "plots",
+    "tltool/training/devices.py": "jax",
+    "tltool/training/mlflow_log.py": "mlflow",
+    "tltool/training/search.py": "tune",
+    "tltool/training/train_step.py": "jax",
 }
 
 

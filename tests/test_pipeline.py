@@ -15,7 +15,7 @@ import pytest
 import tltool as tl
 from tests.pictures import make_class_folders, make_picture
 from tests.trained import CLASSES, TINY, copy_pictures, finished_run
-from tltool import pipeline
+from tltool import carry_out
 from tltool.backbones import load_backbone
 from tltool.data import load_index
 from tltool.errors import DataError, RecipeError, RunError
@@ -27,17 +27,21 @@ from tltool.run import evaluate_run
 from tltool.training.events import read_events
 
 FILES = {
+    ".lock",
     "data.json",
     "decision.json",
     "events.jsonl",
+    "heartbeat",
     "inspection.json",
     "labels.json",
     "log.txt",
     "metrics.json",
     "model.keras",
     "recipe.toml",
+    "request.json",
     "run.json",
     "seen.json",
+    "tensorboard",
     "versions.json",
 }
 # What makes each shipped recipe a matter of seconds: nothing of it but the backbone and the number of steps changes.
@@ -49,6 +53,8 @@ SETTINGS = {
     # A probe that is too weak and a high rate: what fine-tuning gives is kept.
     "finetune-top": (*TINY, *WEAK, "stages.top.epochs=1", "stages.top.batch_size=16", "stages.top.learning_rate=0.003"),
     "finetune-all": (*TINY, "stages.all.epochs=1", "stages.all.batch_size=16"),
+    "gradual": (*TINY, *(f"stages.{name}.epochs=1" for name in ("top2", "top4", "all"))),
+    "surgical": (*TINY, "stages.surgical.epochs=1"),
 }
 
 
@@ -77,7 +83,8 @@ def recompute(run: tl.Run):
 def test_a_run_is_complete_and_its_scores_are_those_of_its_model(photos, tmp_path, recipe):
     heard = []
     run = tl.fit(photos, recipe, out=tmp_path / "run", settings=SETTINGS[recipe], listener=heard.append)
-    assert {path.name for path in run.path.iterdir()} == FILES
+    tuned = recipe is not None and bool(load_recipe(recipe).stages)
+    assert {path.name for path in run.path.iterdir()} == FILES | ({"probe.npz"} if tuned else set())
     for path in run.path.glob("*.json"):
         strict(path)
     events = [json.loads(line) for line in run.folder.events.read_text("utf-8").splitlines()]
@@ -99,18 +106,21 @@ def test_a_run_is_complete_and_its_scores_are_those_of_its_model(photos, tmp_pat
     learned = len(run.data.indices("train") if saved.stages else run.data.indices("train", "valid"))
     assert f"Solving the linear head on {learned} pictures" in [event.get("text") for event in events]
     decided = strict(run.folder.decision)["augmentation"]
-    assert saved == load_recipe(used, SETTINGS[recipe]).with_augmentation(decided)
+    diverging = strict(run.folder.decision)["diverging"]
+    filled_in = load_recipe(used, SETTINGS[recipe]).with_augmentation(decided).with_trainable(diverging)
+    assert saved == filled_in.model_copy(update={"image_size": saved.image_size})
     assert not saved.leaves_augmentation
     assert strict(run.folder.labels) == list(CLASSES) == list(run.class_names)
     assert strict(run.folder.versions)["packages"]["tltool"] == tl.__version__
     if saved.stages:
         validation = metrics["validation"]
-        better = validation["fine_tuned_log_loss"] < validation["probe_log_loss"]
-        assert validation["kept"] == ("fine-tuned" if better else "probe")
-        count = {"finetune-top": 2, "finetune-all": 9}[recipe]
+        better = validation["factor"] > 0
+        assert validation["blended"] <= min(validation["probe"], validation["fine_tuned"])
+        assert run.tuning.kept == better
         assert better or recipe != "finetune-top"  # its settings make sure of that
-        check_what_moved(run.model, count if better else 0)
-        assert sum(event["event"] == "epoch" for event in events) == 1
+        if count := {"finetune-top": 2, "finetune-all": 9}.get(recipe):
+            check_what_moved(run.model, count if better else 0)
+        assert sum(event["event"] == "epoch" for event in events) == len(saved.stages)
 
 
 def test_every_shipped_recipe_is_tried_above():
@@ -211,7 +221,7 @@ def test_a_run_that_ends_early_says_so(photos, tmp_path, monkeypatch, error, sta
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr(pipeline, "_read", fail)
+    monkeypatch.setattr(carry_out, "read_set", fail)
     heard = []
     with pytest.raises(type(error)):
         tl.fit(photos, "linear-probe", out=tmp_path / "run", settings=TINY, listener=heard.append)
@@ -356,7 +366,7 @@ def test_a_bad_setting_is_told_before_anything_is_done(photos, tmp_path, recipe,
 
 @pytest.mark.parametrize("setting", ["stages.top.trainable=top:99", 'head.taps=["stage77"]'])
 def test_a_stage_that_the_backbone_lacks_is_told_before_reading(photos, tmp_path, monkeypatch, setting):
-    monkeypatch.setattr(pipeline, "_read", lambda *_: pytest.fail("pictures were read"))
+    monkeypatch.setattr(carry_out, "read_set", lambda *_: pytest.fail("pictures were read"))
     with pytest.raises(tl.TltoolError, match=r"99|stage77"):
         tl.fit(photos, "finetune-top", out=tmp_path / "run", settings=[*TINY, setting])
 
@@ -369,8 +379,11 @@ def test_the_table_takes_settings_of_the_recipe_that_it_picks(photos, tmp_path):
 def test_a_spent_budget_leaves_the_probe(photos, tmp_path):
     run = tl.fit(photos, "finetune-top", out=tmp_path / "run", settings=[*TINY, *WEAK], budget=0.01)
     assert strict(run.folder.metrics)["validation"] == {
-        "probe_log_loss": pytest.approx(1.0, abs=1.0),
-        "fine_tuned_log_loss": None,
+        "choose_by": "log_loss",
+        "probe": pytest.approx(1.0, abs=1.0),
+        "fine_tuned": None,
+        "blended": pytest.approx(1.0, abs=1.0),
+        "factor": 0.0,
         "kept": "probe",
     }
     assert recompute(run).confusion == run.metrics.confusion

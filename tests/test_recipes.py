@@ -17,15 +17,19 @@ from tltool.decision import TABLE
 from tltool.errors import RecipeError
 from tltool.features.taps import resolve_taps
 from tltool.optimizers import names
-from tltool.recipes import HeadRecipe, Recipe, StageRecipe, copy_recipe, find_recipe, load_recipe, recipe_files
+from tltool.recipe_parts import HeadRecipe, StageRecipe
+from tltool.recipes import Recipe, copy_recipe, find_recipe, load_recipe, recipe_files
 
 SHIPPED = recipe_files()
 STAGE = """
 [[stages]]
 name = "top"
 trainable = "top:2"
+statistics = "kept"
+image_size = "full"
 epochs = 10
 batch_size = 32
+precision = "auto"
 optimizer = "adamw"
 optimizer_arguments = {}
 learning_rate = 0.0003
@@ -35,8 +39,12 @@ schedule_arguments = { floor = 0.1 }
 weight_decay = 0.01
 warmup = 0.1
 label_smoothing = 0.0
+focal_gamma = 0.0
+balance = "auto"
 augmentation = "auto"
+views = 0
 regularizers = {}
+choose_by = "log_loss"
 patience = 3
 """
 HEAD = """
@@ -182,7 +190,7 @@ def test_every_key_that_is_missing_is_named():
 
 TAPS = 'must be "last", "all", or a list of stage names'
 KEYS = "name, summary, backbone, weights, image_size, fit, head, stages"
-IMAGE_SIZE = 'must be "native", or 32 to 1024 pixels'
+IMAGE_SIZE = 'must be "native", "auto" to follow the pictures, or 32 to 1024 pixels'
 
 
 @pytest.mark.parametrize(
@@ -208,7 +216,7 @@ IMAGE_SIZE = 'must be "native", or 32 to 1024 pixels'
             "stage",
             "trainable",
             "top:0",
-            '`trainable` = \'top:0\': must be "head", "top:N" stages, or "all"',
+            '`trainable` = \'top:0\': must be "head", "norm", "top:N" stages, "all", "auto" for what the decision picks, or a list of stages',
         ),
         ("stage", "learning_rate", 0, "`learning_rate` = 0: input should be greater than 0"),
         ("stage", "learning_rate", float("nan"), "`learning_rate` = nan: input should be a finite number"),

@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,8 +12,9 @@ from typer.core import TyperGroup
 
 from tltool.cli_augment import augment_app
 from tltool.cli_optimizers import optimizers
-from tltool.cli_options import AsJson, Columns, Data, NoFeatures, RunPath, Seed, Settings, load
+from tltool.cli_options import AsJson, Columns, Data, NoFeatures, RunPath, Seed, Settings, load, parse_time
 from tltool.cli_recipes import recipes_app
+from tltool.cli_tune import tune
 from tltool.errors import TltoolError
 from tltool.files import check_new
 
@@ -182,6 +182,9 @@ def fit(
     budget: Annotated[
         str | None, typer.Option(metavar="TIME", help="Such as 90s, 10m or 2h; fine-tuning is shortened to fit.")
     ] = None,
+    mlflow: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Log to this MLflow server, or folder, as well.")
+    ] = None,
 ) -> None:
     """Train a classifier and write everything about it into a run folder."""
     from tltool import console
@@ -192,10 +195,24 @@ def fit(
         console.prepare(listener)
         from tltool import pipeline
 
-        run = pipeline.fit(
-            loaded, recipe, out=out, seed=seed, settings=settings or (), budget=seconds, listener=listener
-        )
+        about = {"seed": seed, "settings": settings or (), "budget": seconds, "mlflow": mlflow}
+        run = pipeline.fit(loaded, recipe, out=out, **about, listener=listener)
     console.show_run(run)
+
+
+@app.command()
+def resume(run: RunPath) -> None:
+    """Go on with a run that was stopped, interrupted or killed, as if it had not been."""
+    from tltool import console
+    from tltool.training.run_folder import RunFolder
+
+    RunFolder(run).require_unfinished()
+    with console.progress() as listener:
+        console.prepare(listener)
+        from tltool import pipeline
+
+        finished = pipeline.resume(run, listener=listener)
+    console.show_run(finished)
 
 
 @app.command()
@@ -296,21 +313,9 @@ def run_app(
 
 
 app.command()(optimizers)
+app.command()(tune)
 
 
 def _check_settings(settings: list[str] | None, no_features: bool) -> None:
     if settings and no_features:
         raise TltoolError("--set chooses a backbone, and --no-features looks through none. Leave out one of them.")
-
-
-def parse_time(text: str) -> float:
-    """Seconds from "90s", "10m", "2h" or plain seconds.
-
-    Raises:
-        TltoolError: if it is none of these, or not above 0.
-    """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", text)
-    seconds = float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]] if match else 0.0
-    if seconds <= 0:
-        raise TltoolError(f"--budget {text}: write a time above 0, such as 90s, 10m or 2h.")
-    return seconds

@@ -1,5 +1,6 @@
 """What several commands take, and how data that the command line names are loaded."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,3 +48,16 @@ def load(data: str, columns: list[str] | None, report: "Report", seed: int = 0, 
             raise TltoolError(f"--column {column}: write it as role=name, for example label=diagnosis.")
         named[role.strip()] = name.strip()
     return load_dataset(data, seed, trainable=trainable, columns=named, report=report)
+
+
+def parse_time(text: str) -> float:
+    """Seconds from "90s", "10m", "2h" or plain seconds.
+
+    Raises:
+        TltoolError: if it is none of these, or not above 0.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", text)
+    seconds = float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]] if match else 0.0
+    if seconds <= 0:
+        raise TltoolError(f"--budget {text}: write a time above 0, such as 90s, 10m or 2h.")
+    return seconds

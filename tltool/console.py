@@ -151,6 +151,8 @@ def show_run(run: "Run") -> None:
     """Prints where the run lies and how good it is."""
     results.print(f"Run: {escape(str(run.path))}")
     results.print(f"Recipe: {escape(run.decision['used'])}")
+    if run.tuning is not None:
+        results.print(str(run.tuning))
     show_metrics(run.metrics)
     if run.metrics_without_leaks is not None:
         results.print(f"Without the {run.leaked} of them that leaked: {run.metrics_without_leaks}")

@@ -51,6 +51,10 @@ class RunError(TltoolError):
     """A run folder that is missing, unfinished or would be overwritten."""
 
 
+class StoppedError(RunError):
+    """A run that had to stop, with all that it needs to go on; the message says what to do before."""
+
+
 class ExportError(TltoolError):
     """A model that cannot be exported or loaded as asked."""
 

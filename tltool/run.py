@@ -14,6 +14,7 @@ from tltool.evaluation.metrics import Metrics
 from tltool.evaluation.multi_label import MultiLabelMetrics
 from tltool.export.bundle import Bundle, Labels, export_run, read_labels
 from tltool.progress import Report, silent
+from tltool.training.fine_tuning import FineTuning
 from tltool.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -40,6 +41,12 @@ class Run:
         """The same without the `leaked` pictures; None where there are none, or no others."""
         scores = self._scores.get("without_leaks")
         return None if scores is None else read_metrics(scores)
+
+    @property
+    def tuning(self) -> FineTuning | None:
+        """What fine-tuning brought on the validation pictures; None for a probe recipe."""
+        scores = self._scores.get("validation")
+        return None if scores is None else FineTuning.from_json(scores)
 
     @property
     def leaked(self) -> int:

@@ -6,7 +6,7 @@ import pytest
 from keras import layers, ops
 
 from tltool.errors import RegularizerError
-from tltool.layers.functional_graph import Changes, calls_of, closures, output_call, rebuilt
+from tltool.layers.functional_graph import Changes, calls_of, closures, cut, output_call, rebuilt
 
 X = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
 
@@ -119,3 +119,45 @@ def test_what_is_no_graph_is_refused():
     for wrong, words in ((_Subclassed(), "no graph"), (two, "1 inputs and 2 outputs"), ("model", "str has no graph")):
         with pytest.raises(RegularizerError, match=words):
             calls_of(wrong)
+
+
+def branched_model() -> keras.Model:
+    """Two branches, of which one reads what the other has computed on the way, and a Dropout."""
+    keras.utils.set_random_seed(1)
+    inputs = keras.Input((4,), name="x")
+    first = layers.Dense(5, name="first")(inputs)
+    second = layers.Dense(5, name="second")(ops.tanh(first))
+    side = ops.sin(first)
+    third = layers.Dense(5, name="third")(layers.Dropout(0.5, name="drop")(second))
+    return keras.Model(inputs, layers.Dense(2, name="out")(layers.Add(name="add")([third, side])))
+
+
+@pytest.mark.parametrize(("moving", "borders"), [("out", [5]), ("third", [5, 5]), ("drop", [5, 5]), ("second", [5, 5])])
+def test_cut_gives_a_front_that_stands_still_and_the_rest(moving, borders):
+    model = branched_model()
+    front, rest = cut(model, lambda call: call.operation.name == moving)
+    assert [tensor.shape[1] for tensor in front.outputs] == borders
+    assert moving not in [layer.name for layer in front.layers]
+    between = front(X)
+    between = between if isinstance(between, (list, tuple)) else [between]
+    np.testing.assert_allclose(rest(list(between)), model(X), rtol=1e-6)
+    assert rest.get_layer("out") is model.get_layer("out")
+    assert {layer.name for layer in front.layers}.isdisjoint({layer.name for layer in rest.layers if layer.weights})
+
+
+def test_cut_is_none_where_there_is_no_front_or_no_rest():
+    model = branched_model()
+    assert cut(model, lambda call: call.operation.name == "first") is None
+    assert cut(model, lambda call: False) is None
+
+
+def test_another_input_shape_keeps_the_layers():
+    picture = keras.Input((8, 8, 3))
+    x = layers.Conv2D(2, 3, name="conv")(picture)
+    model = keras.Model(picture, layers.GlobalAveragePooling2D()(x))
+    smaller = rebuilt(model, Changes(), (None, 6, 6, 3))
+    assert smaller.input.shape == (None, 6, 6, 3)
+    assert smaller.get_layer("conv") is model.get_layer("conv")
+    pixels = np.random.default_rng(0).normal(size=(2, 6, 6, 3)).astype("float32")
+    expected = ops.mean(model.get_layer("conv")(pixels), axis=(1, 2))
+    np.testing.assert_allclose(smaller(pixels), expected, rtol=1e-5)

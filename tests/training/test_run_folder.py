@@ -2,15 +2,19 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tltool.errors import RunError
+from tltool.training import run_folder
 from tltool.training.run_folder import RunFolder, create_run, list_runs, new_run_path
+from tltool.training.run_lock import lock_of
 
 
 def dead_process() -> int:
@@ -19,15 +23,23 @@ def dead_process() -> int:
     return process.pid
 
 
-def test_a_new_run_is_running_in_this_process(tmp_path):
+def aged(run: RunFolder, seconds: float, **changes) -> RunFolder:
+    """The run as if its state had been written so long ago."""
+    state = json.loads(run.state_file.read_text()) | changes
+    run.state_file.write_text(json.dumps(state | {"updated": time.time() - seconds}))
+    return run
+
+
+def test_a_new_run_is_queued(tmp_path):
     run = create_run(tmp_path / "deep" / "run", "run", "linear-probe", 7)
     state = run.read_state()
-    assert {key: state[key] for key in ("name", "recipe", "seed", "state", "pid", "reason")} == {
+    assert {key: state[key] for key in ("name", "recipe", "seed", "state", "pid", "host", "reason")} == {
         "name": "run",
         "recipe": "linear-probe",
         "seed": 7,
-        "state": "running",
-        "pid": os.getpid(),
+        "state": "queued",
+        "pid": None,
+        "host": socket.gethostname(),
         "reason": None,
     }
     assert run.events.read_text() == ""
@@ -77,22 +89,82 @@ def test_of_two_that_saw_an_empty_folder_one_gets_it(tmp_path, monkeypatch):
 
 def test_a_run_whose_process_is_gone_is_interrupted(tmp_path):
     run = create_run(tmp_path / "run", "run", "linear-probe", 0)
-    run.write_state(pid=dead_process())
+    for pid in (dead_process(), os.getpid()):  # numbers are given again: a living one proves nothing
+        run.write_state(state="running", pid=pid)
+        assert run.read_state()["state"] == "interrupted"
+    with lock_of(run.lock).acquire():
+        assert run.read_state()["state"] == "running"
     assert run.read_state()["state"] == "interrupted"
-    with pytest.raises(RunError, match="this run is interrupted, so it has no model to use"):
-        run.require_done()
     run.write_state(state="done")
     assert run.read_state()["state"] == "done"
     run.require_done()
 
 
-def test_an_unfinished_run_says_why(tmp_path):
+def test_a_run_waits_a_minute_for_its_process(tmp_path):
     run = create_run(tmp_path / "run", "run", "linear-probe", 0)
-    with pytest.raises(RunError, match="this run is running"):
+    assert aged(run, 55).read_state()["state"] == "queued"
+    assert aged(run, 65).read_state()["state"] == "interrupted"
+    assert aged(run, 55, pid=dead_process()).read_state()["state"] == "interrupted"  # it had one
+    with lock_of(run.lock).acquire():
+        assert aged(run, 65).read_state()["state"] == "queued"
+
+
+def test_of_a_run_elsewhere_the_heartbeat_tells(tmp_path):
+    run = create_run(tmp_path / "run", "run", "linear-probe", 0)
+    run.write_state(state="running", pid=os.getpid(), host="elsewhere")
+    assert run.read_state()["state"] == "interrupted"  # none was ever heard
+    run.heartbeat.touch()
+    assert run.read_state()["state"] == "running"
+    for seconds, state in ((55, "running"), (65, "interrupted")):
+        os.utime(run.heartbeat, (time.time() - seconds,) * 2)
+        assert run.read_state()["state"] == state
+
+
+def test_where_locks_tell_nothing_the_heartbeat_does(tmp_path, monkeypatch):
+    run = create_run(tmp_path / "run", "run", "linear-probe", 0)
+    run.write_state(state="running", pid=os.getpid())
+    monkeypatch.setattr(run_folder, "is_held", lambda path: None)
+    assert run.read_state()["state"] == "interrupted"
+    run.heartbeat.touch()
+    assert run.read_state()["state"] == "running"
+
+
+def test_reading_the_state_makes_no_file(tmp_path):
+    run = create_run(tmp_path / "run", "run", "linear-probe", 0)
+    run.write_state(state="running", pid=os.getpid())
+    before = sorted(run.path.iterdir())
+    run.read_state()
+    assert sorted(run.path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        ({}, r"this run is queued, so it has no model to use\. Wait for it\."),
+        ({"state": "running"}, r"is interrupted, so .* `tltool resume \S+run` goes on with it\."),
+        (
+            {"state": "stopped", "reason": "Ctrl-C"},
+            r"stopped: Ctrl-C, so .* `tltool resume \S+run` goes on with it\.",
+        ),
+        ({"state": "failed", "reason": "No space left."}, r"is failed: No space left, so .* Fit again\."),
+    ],
+)
+def test_an_unfinished_run_says_why_and_what_to_do(tmp_path, state, told):
+    run = create_run(tmp_path / "run", "run", "linear-probe", 0)
+    if state:
+        run.write_state(pid=os.getpid(), **state)
+    with pytest.raises(RunError, match=told):
         run.require_done()
-    run.write_state(state="failed", reason="no space left")
-    with pytest.raises(RunError, match="this run is failed: no space left, so it has no model"):
-        run.require_done()
+
+
+def test_only_a_run_that_is_done_is_finished(tmp_path):
+    run = create_run(tmp_path / "run", "run", "linear-probe", 0)
+    for state in ("queued", "stopped", "failed"):
+        run.write_state(state=state)
+        run.require_unfinished()
+    run.write_state(state="done")
+    with pytest.raises(RunError, match="this run is done; there is nothing to resume"):
+        run.require_unfinished()
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"state": "done"}', "\xff"])
@@ -128,7 +200,7 @@ def test_a_new_run_path_is_given_once(tmp_path):
     with ThreadPoolExecutor(8) as threads:
         paths = list(threads.map(lambda _: new_run_path("ants", tmp_path / "runs"), range(40)))
     assert len(set(paths)) == 40
-    assert create_run(paths[0], "ants", "linear-probe", 0).read_state()["state"] == "running"
+    assert create_run(paths[0], "ants", "linear-probe", 0).read_state()["state"] == "queued"
 
 
 def test_a_new_run_path_that_cannot_be_made(tmp_path):

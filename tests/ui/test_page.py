@@ -2,8 +2,10 @@
 
 import io
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -17,6 +19,9 @@ from streamlit.testing.v1 import AppTest
 
 from tests.pictures import make_class_folders, make_picture
 from tltool.shipped import shipped
+from tltool.training.job import Job
+from tltool.training.run_folder import create_run
+from tltool.training.turns import turn
 from tltool.ui import drop_area
 from tltool.ui.incoming import receiving
 from tltool.ui.tickets import find_ticket
@@ -258,17 +263,17 @@ def test_failed_run_is_one_sentence_and_another_can_be_started(cache, measured, 
     workspace = open_workspace(measured)
     other = Workspace(workspace.path.with_name("f" * 32))
     other.path.mkdir()
-    for file in (workspace.data_file, workspace.facts_file):
+    for file in (workspace.facts_file, workspace.path / "workspace.json"):
         shutil.copy(file, other.path)
-    settings = workspace.settings | {"source": str(tmp_path / "gone")}
-    (other.path / "workspace.json").write_text(json.dumps(settings), "utf-8")
+    index = json.loads(workspace.data_file.read_text("utf-8")) | {"root": str(tmp_path / "gone")}
+    other.data_file.write_text(json.dumps(index), "utf-8")
     shutil.copytree(workspace.jobs, other.jobs)
     page = open_page(w=other.id)
     page.button(key="train").click().run()
     wait(page, lambda page: bool(page.error))
     assert len(page.error) == 1
     assert "The last run failed." in page.error[0].value
-    assert "no such file or folder" in page.error[0].value
+    assert "no readable pictures found" in page.error[0].value
     assert page.button(key="train").label == "Train again"
 
 
@@ -286,7 +291,30 @@ def test_stopped_run_says_so(measured):
     page.button(key="stop").click().run()
     wait(page, lambda page: bool(page.info))
     assert "You stopped" in page.info[0].value
-    assert not workspace_of(page).fits()[-1][0].is_running()
+    fit = workspace_of(page).fits()[-1]
+    assert not fit.is_running()
+    page.button(key="go-on").click().run()
+    assert fit.is_running()
+    os.kill(Job(fit.run.path / "worker.json")._pid(), signal.SIGKILL)
+    wait(page, lambda page: bool(page.warning))
+    assert "The last run was interrupted." in page.warning[0].value
+    assert {widget.key for widget in page.button} >= {"go-on", "train"}
+
+
+def test_a_run_that_waits_for_its_turn_says_so_and_names_no_other_workspace(measured, tmp_path):
+    workspace = open_workspace(measured)
+    other = create_run(workspace.path.with_name("e" * 32) / "runs" / "secret-1", "secret-1", "r", 0)
+    page = open_page(w=measured)
+    page.selectbox(key="recipe").set_value("linear-probe")
+    with turn(other, pytest.fail):
+        page.button(key="train").click().run()
+        run = workspace.fits()[-1].run
+        wait(page, lambda page: run.read_state()["pid"] is not None)
+        wait(page, lambda page: "Waiting for (another)/runs/secret-1" in "".join(text.value for text in page.text))
+        assert run.read_state()["state"] == "queued"
+        assert "e" * 32 not in str([text.value for text in page.text])
+    wait(page, lambda page: "train" in {widget.key for widget in page.button})
+    assert run.read_state()["state"] == "done"
 
 
 @pytest.mark.parametrize("id_", ["0" * 32, "../../etc", ""])

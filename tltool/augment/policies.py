@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from tltool.augment.steps import Step, read_step, suggestion
+from tltool.augment.steps import STEPS, Step, read_step, suggestion
 from tltool.errors import AugmentError
 
 Table = Mapping[str, Any]
+
+LESS_IS_MORE = ("crop", "jpeg")  # steps whose highest number changes nothing
 
 # Each names its steps in the order in which they are done: geometry first, so that it is one warp; then colours, which
 # are one as well; then what is done to pixels; mixing comes last.
@@ -111,6 +113,11 @@ class Policy:
         return Policy(self.name, tuple(step for step in self.steps if step.kind != "mixing"))
 
     @property
+    def table(self) -> dict[str, dict[str, float]]:
+        """What `read_policy` takes, with every number."""
+        return {step.name: dict(step.arguments) for step in self.steps}
+
+    @property
     def digest(self) -> str:
         """Of the steps and their numbers alone: what is cached under it is found again under another name."""
         numbers = json.dumps([[step.name, sorted(step.arguments.items())] for step in self.steps])
@@ -138,6 +145,33 @@ def read_policy(policy: str | Table | Policy) -> Policy:
     if not isinstance(policy, Mapping):
         raise AugmentError(f"a policy is a name or a table of steps, not {policy!r}.")
     return Policy("custom" if policy else "none", _read_steps(policy))
+
+
+def scaled(policy: Policy, strength: float) -> Policy:
+    """A policy whose steps go less far, or farther.
+
+    Steps that are done or not, such as flips, stay as they are: what chance they have says nothing of how far they go.
+
+    Args:
+        policy: Any.
+        strength: Of every other step, >= 0: 1 leaves it as it is, 0 leaves the policy without steps. What would leave a
+            step's range ends at it.
+    """
+    if strength == 0:
+        return Policy("none", ())
+    if strength == 1:
+        return policy
+    return Policy("custom", tuple(_scaled_step(step, strength) for step in policy.steps))
+
+
+def _scaled_step(step: Step, strength: float) -> Step:
+    main = STEPS[step.name].main
+    if main.name == "chance":
+        return step
+    nothing = main.highest if step.name in LESS_IS_MORE else main.lowest
+    value = min(max(nothing + (step.magnitude - nothing) * strength, main.lowest), main.highest)
+    value = float(round(value)) if main.whole else round(value, 6)
+    return Step(step.name, MappingProxyType(dict(step.arguments) | {main.name: value}))
 
 
 def _read_steps(table: Table) -> tuple[Step, ...]:

@@ -73,7 +73,7 @@ def closures(calls: list[Call]) -> dict[int, int]:
     return found
 
 
-def rebuilt(model: keras.Model, changes: Changes) -> keras.Model:
+def rebuilt(model: keras.Model, changes: Changes, input_shape: tuple[int, ...] | None = None) -> keras.Model:
     """A model of the very same layers, so that training one trains the other; the model itself is not touched.
 
     Unlike `keras.models.clone_model` it tells two calls of one layer apart, and is not compiled.
@@ -81,17 +81,55 @@ def rebuilt(model: keras.Model, changes: Changes) -> keras.Model:
     Args:
         model: From one input to one output.
         changes: What differs.
+        input_shape: Of the new input, the batch included; that of the model's own where None.
 
     Raises:
         RegularizerError: if the model is no graph from one input to one output.
+        ValueError: Keras's own, if a layer does not take such an input.
     """
     (old_input,) = model.inputs
-    new_input = keras.Input(batch_shape=old_input.shape, dtype=old_input.dtype, name=old_input.name)
+    new_input = keras.Input(batch_shape=input_shape or old_input.shape, dtype=old_input.dtype, name=old_input.name)
     tensors: dict[int, Any] = {id(old_input): new_input}
     for call in calls_of(model):
         if not call.is_input:
             _repeat(call, tensors, changes)
     return keras.Model(new_input, tensors[id(model.outputs[0])], name=model.name)
+
+
+def cut(model: keras.Model, moves: Callable[[Call], bool]) -> tuple[keras.Model, keras.Model] | None:
+    """A model in two: what always gives the same for a picture, and the rest, which takes what that gives.
+
+    Args:
+        model: From one input to one output.
+        moves: Whether a call gives another result after a training step, or at every look. What follows such a call
+            moves with it.
+
+    Returns:
+        The front, from the model's input to a list of tensors, and the rest, from these to the model's output; both
+        of the model's own layers. None where nothing moves, or nothing stands still but the input.
+
+    Raises:
+        RegularizerError: if the model is no graph from one input to one output.
+    """
+    calls = [call for call in calls_of(model) if not call.is_input]
+    moving: set[int] = set()  # ids of tensors
+    later, border = [], {}
+    for call in calls:
+        if moves(call) or any(id(tensor) in moving for tensor in call.input_tensors):
+            moving |= {id(tensor) for tensor in call.outputs}
+            border |= {id(tensor): tensor for tensor in call.input_tensors if id(tensor) not in moving}
+            later.append(call)
+    if id(model.outputs[0]) not in moving or id(model.inputs[0]) in border:
+        return None
+    entries = {
+        key: keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=f"border_{number}")
+        for number, (key, tensor) in enumerate(border.items())
+    }
+    tensors = dict(entries)
+    for call in later:
+        _repeat(call, tensors, Changes())
+    front = keras.Model(model.input, list(border.values()), name=f"{model.name}_front")
+    return front, keras.Model(list(entries.values()), tensors[id(model.outputs[0])], name=f"{model.name}_rest")
 
 
 def _repeat(call: Call, tensors: dict[int, Any], changes: Changes) -> None:

@@ -73,6 +73,16 @@ class ReduceOnPlateau(keras.callbacks.Callback):
         self._full = _rates(self._inner)
         self._start_over()
 
+    def state(self) -> dict[str, Any]:
+        """What it has seen, as JSON can hold it."""
+        best = self._best if math.isfinite(self._best) else None
+        return {"best": best, "waited": self._waited, "warming": self._warming, "full": self._full}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Goes on from a `state()`, after `set_model`; the rates themselves are variables of the optimizer."""
+        self._best = math.inf if state["best"] is None else state["best"]
+        self._waited, self._warming, self._full = state["waited"], state["warming"], list(state["full"])
+
     def on_train_begin(self, logs: Any = None) -> None:
         self._start_over()
 

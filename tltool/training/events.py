@@ -5,6 +5,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,14 @@ class EventLog:
 
     Args:
         path: The file, or None to write none.
-        listener: Called with each event.
+        listeners: Called with each event; None is passed over.
     """
 
-    def __init__(self, path: Path | None, listener: Listener | None = None):
+    def __init__(self, path: Path | None, *listeners: Listener | None):
         self._file = path.open("a", encoding="utf-8") if path else None
-        self._listener = listener
+        if path and not path.read_bytes().endswith(b"\n") and path.stat().st_size:
+            self._file.write("\n")  # after half a line of a process that was killed
+        self._listeners = [listener for listener in listeners if listener is not None]
         self._last: dict[str, float] = {}
 
     def emit(self, event: str, **values: Any) -> None:
@@ -42,10 +45,13 @@ class EventLog:
                 key: None if isinstance(value, float) and not math.isfinite(value) else value
                 for key, value in entry.items()
             }
-            self._file.write(json.dumps(finite, ensure_ascii=False, allow_nan=False) + "\n")
-            self._file.flush()
-        if self._listener:
-            self._listener(entry)
+            try:
+                self._file.write(json.dumps(finite, ensure_ascii=False, allow_nan=False) + "\n")
+                self._file.flush()
+            except OSError as error:  # a full disk ends a run where it has something to lose: at a checkpoint
+                log.info("An event could not be written (%s).", error)
+        for listener in self._listeners:
+            listener(entry)
 
     def report(self, task: str, done: int, total: int) -> None:
         """A `tltool.progress.Report`; the first and last of a task are always told, others at intervals."""
@@ -57,13 +63,17 @@ class EventLog:
 
     def close(self) -> None:
         if self._file:
-            self._file.close()
+            with suppress(OSError):  # what a full disk did not take is written again in closing
+                self._file.close()
             self._file = None
 
 
 def read_events(path: Path) -> list[Event]:
-    """All whole lines; a line that is being written is left for the next time."""
+    """All whole lines; a line that is being written is left for the next time, one that never was is passed over."""
     if not path.exists():
         return []
-    lines = path.read_text("utf-8").split("\n")
-    return [json.loads(line) for line in lines[:-1]]
+    events = []
+    for line in path.read_text("utf-8", "replace").split("\n")[:-1]:
+        with suppress(ValueError):
+            events.append(json.loads(line))
+    return events

@@ -2,39 +2,45 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
 from tltool.backbones import Backbone
-from tltool.data.decoding import Framing
-from tltool.errors import DivergedError, RecipeError
-from tltool.optimizers.catalogue import OPTIMIZERS, get
-from tltool.optimizers.finalize import finalized, inner_optimizers
-from tltool.recipes import StageRecipe
+from tltool.optimizers.catalogue import OPTIMIZERS
+from tltool.recipe_parts import StageRecipe
+from tltool.training.balance import score
+from tltool.training.blend import FACTORS, best_blend, blended
+from tltool.training.checkpoints import Checkpoint, Checkpoints, pack, unpack
 from tltool.training.events import EventLog
-from tltool.training.pictures import Pictures, evaluate_log_loss
+from tltool.training.fine_tuning import FineTuning
+from tltool.training.full_batch_stage import minimize_stage
+from tltool.training.interrupts import stoppable
+from tltool.training.pictures import Pictures, predict_logits
+from tltool.training.selection import select_trainable
 from tltool.training.stage_network import StageNetwork
-from tltool.training.stage_optimizer import build_optimizer, rate_callback
-
-USUAL_RATE = 0.001  # what a run that diverged is told to try at most: a tenth of an absurd rate is as absurd
+from tltool.training.stage_run import StageRun, Weights
 
 
-@dataclass(frozen=True)
-class FineTuning:
-    """How it went.
+@dataclass
+class _Course:
+    """What is known between stages.
 
     Attributes:
-        probe_log_loss: Of the probe on the validation pictures, nats.
-        log_loss: Of the fine-tuned network on them, at its best epoch; infinite where no epoch gave a finite one.
-        kept: Whether the fine-tuned weights are what came out.
+        stage: The one under way, from 1.
+        probe: Its score.
+        best_score, best: Of the stages before; None before the first gave any.
     """
 
-    probe_log_loss: float
-    log_loss: float
-    kept: bool
+    stage: int
+    probe: float
+    best_score: float = math.inf
+    best: Weights | None = None
 
 
 def fine_tune(
@@ -46,8 +52,13 @@ def fine_tune(
     seed: int,
     events: EventLog,
     deadline: float | None = None,
+    checkpoints: Checkpoints | None = None,
+    scratch: Path | None = None,
+    keep_scratch: bool = False,
 ) -> FineTuning:
-    """Trains the model in place, stage after stage; afterwards it holds the best weights seen, the probe's included.
+    """Trains the model in place, stage after stage; afterwards it holds the best weights found, the probe's included.
+
+    Where there is a checkpoint it goes on from there, and ends as if it had never been stopped.
 
     Args:
         model: From prepared pixels to logits, its head already solved; layers are the backbone's own.
@@ -55,207 +66,186 @@ def fine_tune(
         stages: What to train, in order.
         train: Pictures to learn from.
         valid: Pictures that decide when to stop and what to keep.
-        seed: Of the order of the pictures.
+        seed: Of the order of the pictures and all that is drawn.
         events: Told of steps and epochs.
         deadline: `time.monotonic()` at which to stop; schedules are shortened to end before it.
+        checkpoints: Where training stands; in memory alone where None.
+        scratch: For what frozen layers give; a temporary folder where None.
+        keep_scratch: Whether that stays there, for whoever freezes the same again.
 
     Raises:
-        DivergedError: if the loss is no longer a number.
+        DivergedError: if the loss is no number even at a quarter of the rate.
+        KeyboardInterrupt: once a checkpoint is written, where somebody asked to stop.
+        StoppedError: if no checkpoint can be written.
+        RecipeError: if a stage trains nothing.
     """
-    framing = backbone.framing
-    probe_loss = evaluate_log_loss(model, valid, framing)
-    best_loss, best_weights = math.inf, None
-    started_from = model.get_weights()
-    for number, stage in enumerate(stages, start=1):
-        names = select_trainable(model, backbone, stage.trainable)
-        events.emit("stage", text=f"Fine-tuning stage {number} of {len(stages)}: {stage.name} ({len(names)} layers)")
-        keras.utils.set_random_seed(seed + number)
-        train_stage = _minimize_stage if OPTIMIZERS[stage.optimizer].full_batch else _train_stage
-        with StageNetwork(model, stage, train, framing, seed + number, started_from) as trained:
-            loss, weights = train_stage(trained, backbone, valid, seed + number, events, deadline)
-        if loss < best_loss:
-            best_loss, best_weights = loss, weights
-        if weights is None:
-            break
+    checkpoints = checkpoints or Checkpoints()
+    framing, choose_by = backbone.framing, stages[-1].choose_by
+    start = model.get_weights()
+    saved = checkpoints.latest()
+
+    def score_of(weights: Weights) -> float:
         model.set_weights(weights)
-    kept = best_weights is not None and best_loss < probe_loss
-    model.set_weights(best_weights if kept else started_from)
-    if best_weights is None:
+        return score(predict_logits(model, valid, framing), valid.labels, choose_by)
+
+    course = _course_of(saved, start) if saved else _Course(1, score_of(start))
+    with stoppable() as asked:
+        for number in range(course.stage, len(stages) + 1):
+            course.stage = number
+            tuned = _Tuned(model, backbone, stages, number, start, events, checkpoints, asked)
+            rest = None if deadline is None else deadline - _blending_seconds(model, valid, framing)
+            score_then, weights = tuned.run(train, valid, seed, course, saved, rest, scratch, keep_scratch)
+            saved = None
+            if score_then < course.best_score:
+                course.best_score, course.best = score_then, weights
+            if weights is None:
+                break
+            model.set_weights(weights)
+    if course.best is None:
+        model.set_weights(start)
         events.emit("note", text="No epoch of fine-tuning gave a score: the probe is handed back.")
-    else:
-        verdict = "lower: it is kept" if kept else "not lower: the probe is handed back"
-        events.emit("note", text=f"Validation log loss: probe {probe_loss:.4f}, fine-tuned {best_loss:.4f}, {verdict}.")
-    return FineTuning(probe_loss, best_loss, kept)
+        return FineTuning(choose_by, course.probe, math.inf, 0.0, course.probe)
+    select_trainable(model, backbone, "head")
+    best = best_blend(start, course.best, score_of, events.report)
+    model.set_weights(blended(start, course.best, best.factor))
+    result = FineTuning(choose_by, best.scores[0.0], best.scores[1.0], best.factor, best.score)
+    events.emit("note", text=str(result))
+    return result
 
 
-def select_trainable(model: keras.Model, backbone: Backbone, trainable: str) -> list[str]:
-    """Freezes everything but what a recipe's stage names: "head", "top:N" or "all". The head is always trained.
+class _Tuned:
+    """One stage, set up and run."""
 
-    Returns:
-        Names of the layers with trainable weights.
+    def __init__(
+        self,
+        model: keras.Model,
+        backbone: Backbone,
+        stages: Sequence[StageRecipe],
+        number: int,
+        start: Weights,
+        events: EventLog,
+        checkpoints: Checkpoints,
+        asked: Callable[[], bool],
+    ):
+        self.model, self.backbone, self.stages, self.number = model, backbone, stages, number
+        self.stage, self.start, self.events = stages[number - 1], start, events
+        self.checkpoints, self.asked = checkpoints, asked
 
-    Raises:
-        RecipeError: if the backbone has fewer stages than N.
-    """
-    inside = {layer.name for name in trained_stages(backbone, trainable) for layer in backbone.layers_of(name)}
-    body = {layer.name for layer in backbone.network.layers}
-    chosen = []
-    for layer in model.layers:
-        # BatchNorm stays frozen even where its stage is trained: a frozen one keeps its statistics, and those of a
-        # batch of 32 would overwrite what was learned from a million pictures.
-        frozen = isinstance(layer, keras.layers.BatchNormalization) or (layer.name in body and layer.name not in inside)
-        layer.trainable = not frozen
-        if layer.trainable_weights:
-            chosen.append(layer.name)
-    return chosen
-
-
-def trained_stages(backbone: Backbone, trainable: str) -> tuple[str, ...]:
-    """Names of the backbone's stages that "head", "top:N" or "all" stands for.
-
-    Raises:
-        RecipeError: if the backbone has fewer stages than N.
-    """
-    if trainable == "all":
-        return backbone.stage_names
-    if trainable == "head":
-        return ()
-    count = int(trainable.removeprefix("top:"))
-    if count > len(backbone.stages):
-        raise RecipeError(
-            f"trainable = '{trainable}': {backbone.name} has {len(backbone.stages)} stages. "
-            'Name fewer, or write "all".'
-        )
-    return backbone.stage_names[-count:]
-
-
-def _train_stage(
-    trained: StageNetwork,
-    backbone: Backbone,
-    valid: Pictures,
-    seed: int,
-    events: EventLog,
-    deadline: float | None,
-) -> tuple[float, list[np.ndarray] | None]:
-    """The lowest validation log loss after an epoch, and the weights at it (None if no epoch could be run)."""
-    model, stage, framing = trained.model, trained.stage, backbone.framing
-    pictures = len(trained.train)
-    steps_an_epoch = math.ceil(pictures / stage.batch_size)
-    epochs = stage.epochs
-    if deadline is not None:
-        seconds = _epoch_seconds(trained, valid, framing)
-        epochs = min(epochs, int((deadline - time.monotonic()) / seconds))
-        if epochs < 1:
-            events.emit("note", text=f"One epoch takes about {seconds:.0f} s, which the budget no longer holds.")
-            return math.inf, None
-        if epochs < stage.epochs:
-            events.emit("note", text=f"The budget holds {epochs} of {stage.epochs} epochs ({seconds:.0f} s each).")
-    total = epochs * steps_an_epoch
-    network = trained.network
-    trained.compile(build_optimizer(stage, total, model, backbone))
-    rates = rate_callback(stage, total, lambda text: events.emit("note", text=text))
-    rates.set_model(network)
-    random = np.random.default_rng(seed)
-    best_loss, best_weights, since, done = math.inf, None, 0, 0
-    task = f"Fine-tuning {stage.name}"
-    events.report(task, 0, total)
-    for epoch in range(1, epochs + 1):
-        order = random.permutation(pictures)
-        losses = []
-        for examples in trained.batches(order, epoch):
-            rates.on_train_batch_begin(done)
-            losses.append(trained.step(examples))
-            done += 1
-            if not math.isfinite(losses[-1]):
-                raise DivergedError(_advice(stage, done, network.optimizer, losses[-1]))
-            events.report(task, done, total)
-        # A moving average or look-ahead momentum has other weights in training than it ends with.
-        with finalized(network.optimizer, network.trainable_variables):
-            loss = evaluate_log_loss(model, valid, framing)
-            if loss < best_loss:
-                best_loss, best_weights, since = loss, model.get_weights(), 0
+    def run(
+        self,
+        train: Pictures,
+        valid: Pictures,
+        seed: int,
+        course: _Course,
+        saved: Checkpoint | None,
+        deadline: float | None,
+        scratch: Path | None,
+        keep_scratch: bool,
+    ) -> tuple[float, Weights | None]:
+        """The best score and the weights then; None where the budget held no epoch."""
+        stage, events = self.stage, self.events
+        names = select_trainable(self.model, self.backbone, stage.trainable, stage.statistics)
+        place = f"Fine-tuning stage {self.number} of {len(self.stages)}"
+        events.emit("stage", text=f"{place}: {stage.name} ({len(names)} layers)")
+        seed += self.number
+        keras.utils.set_random_seed(seed)
+        with ExitStack() as context:
+            trained = context.enter_context(
+                StageNetwork(
+                    self.model,
+                    stage,
+                    train,
+                    valid,
+                    self.backbone.framing,
+                    seed,
+                    self.start,
+                    scratch=scratch,
+                    say=lambda text: events.emit("note", text=text),
+                )
+            )
+            trained.prepare(events.report)
+            if OPTIMIZERS[stage.optimizer].full_batch:
+                found = minimize_stage(trained, events, self.asked, deadline)
             else:
-                since += 1
-        mean = float(np.mean(losses))
-        rate = _rate(network.optimizer)
-        events.emit("epoch", stage=stage.name, epoch=epoch, loss=mean, valid_log_loss=loss, rate=rate)
-        rates.on_epoch_end(epoch - 1, {"val_loss": loss})
-        late = deadline is not None and time.monotonic() > deadline
-        if since == stage.patience or late:
-            events.report(task, total, total)
-            break
-    return best_loss, best_weights
+                found = self._descend(trained, course, saved, deadline)
+            if not keep_scratch:
+                trained.clear()
+        return found
+
+    def _descend(
+        self, trained: StageNetwork, course: _Course, saved: Checkpoint | None, deadline: float | None
+    ) -> tuple[float, Weights | None]:
+        epochs = self.stage.epochs if saved else self._affordable(trained, deadline)
+        if epochs < 1:
+            return math.inf, None
+        run = StageRun(
+            trained,
+            self.backbone,
+            self.start,
+            epochs,
+            self.events,
+            self.checkpoints,
+            lambda: _checkpoint_of(course, self.start),
+            self.asked,
+            deadline,
+        )
+        if saved:
+            run.restore(saved)
+        return run.run()
+
+    def _affordable(self, trained: StageNetwork, deadline: float | None) -> int:
+        """Epochs, at most the stage's, that end before its share of the time that is left."""
+        epochs = self.stage.epochs
+        if deadline is None:
+            return epochs
+        seconds = _epoch_seconds(trained)
+        to_come = sum(stage.epochs for stage in self.stages[self.number - 1 :])
+        held = int((deadline - time.monotonic()) * epochs / to_come / seconds)
+        if held < 1:
+            self.events.emit("note", text=f"One epoch takes about {seconds:.0f} s, which the budget no longer holds.")
+        elif held < epochs:
+            self.events.emit("note", text=f"The budget holds {held} of {epochs} epochs ({seconds:.0f} s each).")
+        return min(epochs, held)
 
 
-class _LateError(Exception):
-    """The deadline has passed in the midst of a search."""
+def _checkpoint_of(course: _Course, start: Weights) -> Checkpoint:
+    place = {
+        "stage": course.stage,
+        "probe": course.probe,
+        "earlier_score": course.best_score if math.isfinite(course.best_score) else None,
+    }
+    return Checkpoint({"course": place}, pack("earlier", course.best or start, start))
 
 
-def _minimize_stage(
-    trained: StageNetwork,
-    backbone: Backbone,
-    valid: Pictures,
-    seed: int,
-    events: EventLog,
-    deadline: float | None,
-) -> tuple[float, list[np.ndarray]]:
-    """The validation log loss at the end of a full-batch search of at most `epochs` iterations, and the weights."""
-    stage = trained.stage
-    trained.compile("sgd")  # the search has the loss from there, and no use for the optimizer
-    everything = np.arange(len(trained.train))
-
-    def whole_set() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for examples in trained.batches(everything, epoch=0):
-            yield examples.pixels, examples.targets
-
-    def report(task: str, done: int, total: int) -> None:
-        events.report(f"Fine-tuning {stage.name}", done, total)
-        if deadline is not None and time.monotonic() > deadline:
-            raise _LateError
-
-    search = get(stage.optimizer, max_iterations=stage.epochs, **stage.optimizer_arguments)
-    try:
-        found = search.minimize(trained.network, whole_set, report=report)
-        events.emit("note", text=f"{stage.optimizer}: {found}.")
-    except _LateError:
-        events.emit("note", text=f"The budget is used up: {stage.optimizer} stops at its last iterate.")
-    events.report(f"Fine-tuning {stage.name}", stage.epochs, stage.epochs)
-    loss = evaluate_log_loss(trained.model, valid, backbone.framing)
-    return loss, trained.model.get_weights()
+def _course_of(saved: Checkpoint, start: Weights) -> _Course:
+    place = saved.place["course"]
+    earlier = place["earlier_score"]
+    if earlier is None:
+        return _Course(place["stage"], place["probe"])
+    return _Course(place["stage"], place["probe"], earlier, unpack("earlier", saved.arrays, start))
 
 
-def _rate(optimizer: keras.optimizers.Optimizer, step: int | None = None) -> float:
-    """The rate of the next step or of one counted from 0; where stages differ the head's, which is the highest."""
-    rates = []
-    for inner in inner_optimizers(optimizer):
-        scheduled = isinstance(inner._learning_rate, keras.optimizers.schedules.LearningRateSchedule)
-        rate = inner._learning_rate(step) if scheduled and step is not None else inner.learning_rate
-        rates.append(float(keras.ops.convert_to_numpy(rate)))
-    return max(rates)
-
-
-def _advice(stage: StageRecipe, step: int, optimizer: keras.optimizers.Optimizer, loss: float) -> str:
-    place = f"Stage '{stage.name}', step {step}: the loss is {loss}"
-    if step == 1:
-        return f"{place} before any weight has moved. The backbone's weights, or the head's, hold what is no number."
-    return (
-        f"{place} after a step at a rate of {_rate(optimizer, step - 2):.3g}. The steps are too long: "
-        f"--set stages.{stage.name}.learning_rate={min(stage.learning_rate / 10, USUAL_RATE):g}, or a longer warm-up, "
-        f"or --set stages.{stage.name}.optimizer_arguments.clipnorm=1.0. "
-        "`tltool fit DATA --recipe linear-probe` needs no rate."
-    )
-
-
-def _epoch_seconds(trained: StageNetwork, valid: Pictures, framing: Framing) -> float:
-    """Measures one training step and one validation batch, and multiplies. No weight changes: the rate is 0."""
+def _epoch_seconds(trained: StageNetwork) -> float:
+    """Measures one training step and one validation batch, and multiplies. No weight changes."""
+    before = trained.model.get_weights()  # statistics may move at a rate of 0
     trained.compile(keras.optimizers.SGD(0.0))
-    first = np.arange(min(trained.stage.batch_size, len(trained.train)))
-    (examples,) = trained.batches(first, epoch=0)
-    (batch,) = trained.train.take(first).read(framing, len(first))
-    seconds = []
-    for step in (lambda: trained.step(examples), lambda: trained.model.predict_on_batch(batch.pixels)):
-        step()  # the first call compiles
-        start = time.monotonic()
-        step()
-        seconds.append((time.monotonic() - start) / len(first))
-    return seconds[0] * len(trained.train) + seconds[1] * len(valid)
+    count = min(trained.stage.batch_size, len(trained.train))
+    (examples,) = trained.batches(np.arange(count), epoch=1)
+    trained.step(examples)  # the first call compiles
+    begin = time.monotonic()
+    trained.step(examples)
+    step = (time.monotonic() - begin) / count
+    trained.model.set_weights(before)
+    return step * len(trained.train) + _validation_seconds(trained.predict_some, len(trained.valid))
+
+
+def _blending_seconds(model: keras.Model, valid: Pictures, framing: Any) -> float:
+    some = valid.take(range(min(len(valid), 16)))
+    return len(FACTORS) * _validation_seconds(lambda: len(predict_logits(model, some, framing)), len(valid))
+
+
+def _validation_seconds(predict: Callable[[], int], pictures: int) -> float:
+    predict()
+    begin = time.monotonic()
+    count = predict()
+    return (time.monotonic() - begin) / count * pictures

@@ -9,7 +9,7 @@ import numpy as np
 
 from tltool.data.batches import Batch, read_batches
 from tltool.data.decoding import Framing
-from tltool.heads.logistic import log_loss
+from tltool.training.devices import replicas
 
 EVALUATION_BATCH = 16
 
@@ -45,12 +45,17 @@ class Pictures:
         return np.eye(classes, dtype=np.float32)[self.labels]
 
 
-def evaluate_log_loss(model: keras.Model, pictures: Pictures, framing: Framing) -> float:
-    """Mean cross-entropy of the model's logits on these pictures, nats."""
-    return float(log_loss(predict_logits(model, pictures, framing), pictures.labels).mean())
-
-
 def predict_logits(model: keras.Model, pictures: Pictures, framing: Framing) -> np.ndarray:
     """The model's logits on these pictures, shape (N, classes)."""
     batches = pictures.read(framing, EVALUATION_BATCH)
-    return np.concatenate([model.predict_on_batch(batch.pixels) for batch in batches])
+    return np.concatenate([predicted(model, batch.pixels) for batch in batches])
+
+
+def predicted(model: keras.Model, inputs: np.ndarray | Sequence[np.ndarray]) -> np.ndarray:
+    """What a model gives for one batch, whatever number of devices it is spread over."""
+    arrays = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+    count = len(arrays[0])
+    # Devices share a batch equally (JAX), or each computes all of it and their answers are put together (TensorFlow).
+    rows = np.arange(-(-count // replicas()) * replicas()) % count
+    padded = [array[rows] for array in arrays] if len(rows) > count else arrays
+    return model.predict_on_batch(padded if isinstance(inputs, (list, tuple)) else padded[0])[:count]

@@ -2,7 +2,7 @@
 
 import json
 import logging
-import os
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,9 +12,12 @@ from typing import Any, Literal
 
 from tltool.errors import RunError
 from tltool.files import write_json, write_text
+from tltool.training.run_lock import is_held
 
-State = Literal["running", "done", "failed", "stopped", "interrupted"]
+State = Literal["queued", "running", "stopped", "failed", "done", "interrupted"]
 STATE_FILE = "run.json"
+STARTING = 60.0  # seconds that a run waits for its process before it counts as interrupted; Keras takes some to load
+SILENT = 60.0  # seconds without a heartbeat after which a process that cannot be seen counts as gone
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,39 @@ class RunFolder:
         return self.path / "log.txt"
 
     @property
+    def request(self) -> Path:
+        """What the run was asked for."""
+        return self.path / "request.json"
+
+    @property
+    def lock(self) -> Path:
+        """Locked by the process that works on the run."""
+        return self.path / ".lock"
+
+    @property
+    def heartbeat(self) -> Path:
+        """Touched every few seconds by the process that works on the run."""
+        return self.path / "heartbeat"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def probe(self) -> Path:
+        """The solved head that fine-tuning starts from."""
+        return self.path / "probe.npz"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.path / "tensorboard"
+
+    @property
+    def scratch(self) -> Path:
+        """What can be made again; it goes when the run is done."""
+        return self.path / "scratch"
+
+    @property
     def state_file(self) -> Path:
         return self.path / STATE_FILE
 
@@ -86,25 +122,58 @@ class RunFolder:
             raise RunError(f"{self.state_file}: cannot be read ({error}).") from None
         if not isinstance(state, dict) or not {"state", "pid", "started"} <= state.keys():
             raise RunError(f"{self.path}: not a run folder ({STATE_FILE} is not one of tltool's).")
-        if state["state"] == "running" and not is_alive(state["pid"]):
+        if state["state"] in ("queued", "running") and not self._is_worked_on(state):
             state["state"] = "interrupted"
         return state
 
     def write_state(self, **changes: Any) -> None:
-        """Merges changes into `run.json`."""
+        """Merges changes into `run.json`.
+
+        Raises:
+            OSError: if it cannot be written; what was there is whole.
+        """
         state = json.loads(self.state_file.read_text("utf-8")) if self.state_file.exists() else {}
         write_json(self.state_file, state | changes | {"updated": time.time()})
 
     def require_done(self) -> None:
         """Raises RunError unless the run finished."""
         state = self.read_state()
-        if state["state"] != "done":
-            reason = f": {state['reason']}" if state.get("reason") else ""
-            raise RunError(f"{self.path}: this run is {state['state']}{reason}, so it has no model to use. Fit again.")
+        if state["state"] == "done":
+            return
+        reason = f": {state['reason']}" if state.get("reason") else ""
+        advice = {
+            "queued": "Wait for it.",
+            "running": "Wait for it.",
+            "stopped": f"`tltool resume {self.path}` goes on with it.",
+            "interrupted": f"`tltool resume {self.path}` goes on with it.",
+        }.get(state["state"], "Fit again.")
+        raise RunError(
+            f"{self.path}: this run is {state['state']}{reason.rstrip('.')}, so it has no model to use. {advice}"
+        )
+
+    def require_unfinished(self) -> None:
+        """Raises RunError if there is no such run, or it is done."""
+        if self.read_state()["state"] == "done":
+            raise RunError(f"{self.path}: this run is done; there is nothing to resume.")
+
+    def _is_worked_on(self, state: dict[str, Any]) -> bool:
+        # Before its process has it nobody holds the lock.
+        if state["pid"] is None and time.time() - state.get("updated", 0.0) < STARTING:
+            return True
+        # A lock is not seen from other machines on every file system; its file may lie where nobody may write.
+        held = is_held(self.lock) if state.get("host", socket.gethostname()) == socket.gethostname() else None
+        return self.is_beating() if held is None else held
+
+    def is_beating(self) -> bool:
+        """Whether there was a heartbeat of late."""
+        try:
+            return time.time() - self.heartbeat.stat().st_mtime < SILENT
+        except OSError:
+            return False
 
 
 def create_run(folder: Path, name: str, recipe: str, seed: int) -> RunFolder:
-    """Makes the folder of a new run.
+    """Makes the folder of a new run, which is queued until a process takes it.
 
     Raises:
         RunError: if something is there already, or the folder cannot be made.
@@ -118,8 +187,8 @@ def create_run(folder: Path, name: str, recipe: str, seed: int) -> RunFolder:
             raise RunError(f"{folder}: exists and is not empty. Give another --out.")
         folder.mkdir(parents=True, exist_ok=True)
         now = time.time()
-        state = {"name": name, "recipe": recipe, "seed": seed, "state": "running", "pid": os.getpid()}
-        state |= {"started": now, "reason": None, "updated": now}
+        state = {"name": name, "recipe": recipe, "seed": seed, "state": "queued", "pid": None}
+        state |= {"host": socket.gethostname(), "started": now, "reason": None, "updated": now}
         try:
             # "x", although all else is written by renaming: of two processes that found the folder empty, one gets it.
             with run.state_file.open("x", encoding="utf-8") as file:
@@ -189,14 +258,3 @@ def list_runs(parent: Path) -> list[RunFolder]:
 
 def _unwritable(folder: Path, error: OSError) -> RunError:
     return RunError(f"{folder}: the run cannot be written there ({error.strerror}). Give another --out.")
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process of this number exists."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True  # it exists and belongs to somebody else
-    return True

@@ -1,7 +1,11 @@
-"""A classifier as one stage trains it: with what regularizes it, and with its pictures augmented."""
+"""A classifier as one stage trains it: regularized, its pictures augmented, its frozen part computed once."""
 
-from collections.abc import Iterator, Sequence
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -12,31 +16,50 @@ from tltool.augment.augmenter import Augmenter
 from tltool.augment.in_model import augmenting
 from tltool.augment.policies import read_policy
 from tltool.data.decoding import Framing
-from tltool.features.engine import has_accelerator
+from tltool.errors import RecipeError
+from tltool.features.engine import ENGINE_BATCH, has_accelerator, load_engine
+from tltool.layers.functional_graph import Call, Changes, calls_of, cut, rebuilt
+from tltool.layers.kept_statistics import KeptStatistics
 from tltool.layers.penalties import penalized
+from tltool.layers.quickened import quickened
 from tltool.layers.regularize import regularized
-from tltool.recipes import StageRecipe
+from tltool.progress import Report, silent
+from tltool.recipe_parts import StageRecipe
 from tltool.training.augmented import Examples, augmented
-from tltool.training.pictures import Pictures
+from tltool.training.balance import balanced_order, judge_balance, picture_weights
+from tltool.training.devices import precision_here
+from tltool.training.losses import stage_loss
+from tltool.training.pictures import EVALUATION_BATCH, Pictures, predict_logits, predicted
+from tltool.training.precision import computing_in
+from tltool.training.stored_rows import StoredRows
+from tltool.training.train_step import TrainStep
 
 
 class StageNetwork:
     """Trains the weights of a classifier, which itself stays as it is exported: nothing random, no penalty.
 
-    While it is entered, the classifier's variables carry the stage's penalties.
+    Use it as a context: within it the classifier's variables carry the stage's penalties and its layers compute in the
+    stage's precision.
 
     Attributes:
-        model, stage, train: As given.
+        model, stage, train, valid: As given.
         network: What is compiled and trained; its weights are the classifier's own.
+        take_step: One step on a batch; from `compile` on.
 
     Args:
         model: From prepared pixels to logits; its layers frozen as the stage wants them.
-        stage: Names augmentation, regularizers and label smoothing.
+        stage: Names augmentation, regularizers, loss and balance; nothing in it is left to the decision.
         train: Pictures to learn from.
+        valid: Pictures that decide what to keep.
         framing: How they become squares.
-        seed: Of augmentation and of what is dropped.
+        seed: Of the order of the pictures, of augmentation and of what is dropped.
         start: The classifier's weights before any stage, which L2-SP pulls to; what it has now where None.
         device: Whether pictures are augmented inside the training step; None for where there is an accelerator.
+        scratch: Where what the frozen part gives is kept; a temporary folder where None.
+        say: Told what there is to know about it.
+
+    Raises:
+        RecipeError: if the backbone does not take the stage's size of pictures.
     """
 
     def __init__(
@@ -44,41 +67,109 @@ class StageNetwork:
         model: keras.Model,
         stage: StageRecipe,
         train: Pictures,
+        valid: Pictures,
         framing: Framing,
         seed: int,
         start: Sequence[np.ndarray] | None = None,
         device: bool | None = None,
+        scratch: Path | None = None,
+        say: Callable[[str], None] = lambda text: None,
     ):
-        self.model, self.stage, self.train, self._framing = model, stage, train, framing
-        self._targets = train.targets(model.output.shape[-1])
+        self.model, self.stage, self.train, self.valid = model, stage, train, valid
+        self._seed, self._start, self._say, self._scratch = seed, start, say, scratch
+        self._framing = framing
+        self._train_framing = framing if stage.image_size == "full" else Framing(stage.image_size, framing.fit)
+        classes = model.output.shape[-1]
+        self._targets = train.targets(classes)
+        self.balance, reason = judge_balance(stage.balance, self._targets.sum(axis=0), train.multi_label)
+        if reason:
+            say(reason)
+        self._class_weights = _class_weights(train.labels, classes) if self.balance == "weights" else None
         self._augmenter = Augmenter(read_policy(stage.augmentation), seed)
-        self._inside = bool(self._augmenter.policy) and (has_accelerator() if device is None else device)
-        network = regularized(model, stage.regularizers, seed)
-        self.network = augmenting(network, self._augmenter, framing.size) if self._inside else network
-        self._start, self._penalties = start, ExitStack()
+        self._device = has_accelerator() if device is None else device
+        self._context = ExitStack()
 
     def __enter__(self) -> Self:
-        self._penalties.enter_context(penalized(self.model, self.stage.regularizers, self._start))
+        with ExitStack() as context:
+            precision = precision_here() if self.stage.precision == "auto" else self.stage.precision
+            context.enter_context(computing_in(self.model, precision))
+            context.enter_context(penalized(self.model, self.stage.regularizers, self._start))
+            whole = self._as_trained()
+            same_again = not self._augmenter.policy or self.stage.views > 0
+            parts = cut(whole, _moves) if same_again else None
+            self._rows = self._valid_rows = None
+            self._inside = bool(self._augmenter.policy) and self._device and not self.stage.views
+            if parts is not None and any(layer.weights for layer in parts[0].layers):
+                front, self.network = parts
+                kept = self._scratch or Path(context.enter_context(tempfile.TemporaryDirectory(prefix="tltool-")))
+                self._border = [tuple(tensor.shape[1:]) for tensor in front.outputs]
+                self._front, self._folder = front, kept / self._digest(front)
+            else:
+                self._front = None
+                self.network = augmenting(whole, self._augmenter, self._train_framing.size) if self._inside else whole
+            self._context = context.pop_all()
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._penalties.close()
+        self._context.close()
+
+    @property
+    def steps_an_epoch(self) -> int:
+        return -(-len(self.train) // self.stage.batch_size)
+
+    def prepare(self, report: Report = silent) -> None:
+        """Computes what the frozen part gives for every picture, where each is seen more than once; else nothing."""
+        if self._front is None or self._rows is not None:
+            return
+        views = max(1, self.stage.views)
+        engine = load_engine(self._front)
+        rows = StoredRows(self._folder / "train", [*self._border, self._targets.shape[1:]])
+        if not rows.fit_in(views * len(self.train) + len(self.valid)):
+            self._say(f"{self._folder}: too little space to keep what the frozen layers give; they compute it anew.")
+            whole = self._as_trained()
+            self._front, self.network = None, whole
+            return
+        if not rows.are_complete(views * len(self.train)):
+            rows.write(self._views(engine, views, report))
+        self._rows = self._context.enter_context(rows)
+        if self._train_framing == self._framing:
+            valid = StoredRows(self._folder / "valid", self._border)
+            if not valid.are_complete(len(self.valid)):
+                read = self.valid.read(self._framing, ENGINE_BATCH)
+                valid.write(engine(batch.pixels) for batch in read)
+            self._valid_rows = self._context.enter_context(valid)
 
     def compile(self, optimizer: keras.optimizers.Optimizer | str) -> None:
-        losses = keras.losses.BinaryCrossentropy, keras.losses.CategoricalCrossentropy
-        loss = losses[not self.train.multi_label](from_logits=True, label_smoothing=self.stage.label_smoothing)
+        """Makes the network ready to be trained by this optimizer."""
+        loss = stage_loss(self.train.multi_label, self.stage.label_smoothing, self.stage.focal_gamma)
         self.network.compile(optimizer=optimizer, loss=loss, jit_compile=_xla_pays())
+        self.take_step = TrainStep(self.network, self._say)
+
+    def order(self, epoch: int) -> np.ndarray:
+        """Positions of the training pictures in the order of this epoch, counted from 1."""
+        random = np.random.default_rng((self._seed, epoch))
+        if self.balance == "sampling":
+            return balanced_order(self.train.labels, random)
+        return random.permutation(len(self.train))
 
     def batches(self, order: np.ndarray, epoch: int) -> Iterator[Examples]:
         """What the steps of an epoch learn from.
 
         Args:
-            order: Positions of the training pictures.
+            order: Positions of training pictures: `order(epoch)`, or what is left of it after whole batches.
             epoch: Another one augments otherwise.
         """
-        read = self.train.take(order).read(self._framing, self.stage.batch_size)
+        view = (epoch - 1) % self.stage.views if self.stage.views else epoch
+        if self._rows is not None:
+            first = len(self.train) * view if self.stage.views else 0
+            for start in range(0, len(order), self.stage.batch_size):
+                rows = first + order[start : start + self.stage.batch_size]
+                *border, targets = self._rows.read(rows)
+                yield Examples(border, targets)
+            return
+        read = self.train.take(order).read(self._train_framing, self.stage.batch_size)
         if not self._inside:
-            yield from augmented(read, self._targets[order], order, self._augmenter, epoch)
+            yield from augmented(read, self._targets[order], order, self._augmenter, view)
             return
         for batch in read:
             rows = order[batch.indices]
@@ -86,7 +177,92 @@ class StageNetwork:
 
     def step(self, examples: Examples) -> float:
         """Trains on a batch; gives its loss, penalties included."""
-        return float(self.network.train_on_batch(examples.pixels, examples.targets))
+        return self.take_step(examples.pixels, examples.targets, self.weights_of(examples.targets))
+
+    def weights_of(self, targets: np.ndarray) -> np.ndarray | None:
+        """What each picture of a batch counts, shape (n,); None where all count the same."""
+        return None if self._class_weights is None else targets @ self._class_weights
+
+    def predict(self) -> np.ndarray:
+        """The classifier's logits for the validation pictures, shape (N, classes)."""
+        if self._valid_rows is None:
+            return predict_logits(self.model, self.valid, self._framing)
+        starts = range(0, len(self.valid), EVALUATION_BATCH)
+        chunks = [range(start, min(start + EVALUATION_BATCH, len(self.valid))) for start in starts]
+        return np.concatenate([predicted(self.network, self._valid_rows.read(chunk)) for chunk in chunks])
+
+    def predict_some(self) -> int:
+        """Predicts a batch of them, to see how long that takes; gives how many they are."""
+        some = range(min(EVALUATION_BATCH, len(self.valid)))
+        if self._valid_rows is None:
+            return len(predict_logits(self.model, self.valid.take(some), self._framing))
+        return len(predicted(self.network, self._valid_rows.read(some)))
+
+    def clear(self) -> None:
+        """Deletes what was kept on disk for this stage."""
+        if self._front is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _digest(self, front: keras.Model) -> str:
+        """Of all that the kept rows depend on."""
+        digest = hashlib.sha256()
+        for weight in front.weights:
+            digest.update(keras.ops.convert_to_numpy(weight).tobytes())
+        about = [self._augmenter.policy.digest, self.stage.views, self._train_framing.size, len(self.train)]
+        about += [self._seed if self.stage.views else 0, self._border]
+        digest.update(repr(about).encode())
+        return f"frozen-{digest.hexdigest()[:16]}"
+
+    def _as_trained(self) -> keras.Model:
+        network = regularized(self.model, self.stage.regularizers, self._seed)
+        if self.stage.statistics == "kept":
+            network = _statistics_kept(network)
+        if not self._device:
+            network = quickened(network)
+        size = self._train_framing.size
+        if network.input.shape[1] == size:
+            return network
+        try:
+            return rebuilt(network, Changes(), (None, size, size, network.input.shape[-1]))
+        except ValueError as error:
+            raise RecipeError(
+                f"Stage '{self.stage.name}', image_size = {size}: {self.model.name} does not take pictures of that "
+                f'size in training ({str(error).splitlines()[0]}). Write "full".'
+            ) from error
+
+    def _views(self, engine: Callable, views: int, report: Report) -> Iterator[list[np.ndarray]]:
+        everything, done = np.arange(len(self.train)), 0
+        for view in range(views):
+            read = self.train.read(self._train_framing, self.stage.batch_size)
+            for examples in augmented(read, self._targets, everything, self._augmenter, view):
+                for start in range(0, len(examples.pixels), ENGINE_BATCH):
+                    part = slice(start, start + ENGINE_BATCH)
+                    yield [*engine(examples.pixels[part]), examples.targets[part]]
+                done += len(examples.pixels)
+                report(f"Frozen layers, {self.stage.name}", done, views * len(self.train))
+
+
+def _class_weights(labels: np.ndarray, classes: int) -> np.ndarray:
+    """What a picture of each class counts, shape (classes,); 0 for a class without pictures."""
+    weights = np.zeros(classes, np.float32)
+    weights[labels] = picture_weights(labels, classes)
+    return weights
+
+
+def _moves(call: Call) -> bool:
+    """Whether a call gives another result after a step, or at every look."""
+    layer = call.operation
+    if not isinstance(layer, keras.layers.Layer):
+        return False
+    by_chance = len(layer.variables) > len(layer.weights)  # the state of a random generator is no weight
+    return bool(layer.trainable_weights) or by_chance
+
+
+def _statistics_kept(network: keras.Model) -> keras.Model:
+    """The network with each BatchNorm that is trained, all but its statistics."""
+    norms = [call for call in calls_of(network) if isinstance(call.operation, keras.layers.BatchNormalization)]
+    trained = {call: KeptStatistics(call.operation) for call in norms if call.operation.trainable_weights}
+    return rebuilt(network, Changes(instead=trained)) if trained else network
 
 
 def _xla_pays() -> bool | str:

@@ -10,7 +10,7 @@ from tltool.optimizers.catalogue import get
 from tltool.optimizers.layer_rates import layer_groups, with_layer_rates
 from tltool.optimizers.reduce_on_plateau import ReduceOnPlateau
 from tltool.optimizers.schedules import build_schedule
-from tltool.recipes import StageRecipe
+from tltool.recipe_parts import StageRecipe
 
 
 def build_optimizer(stage: StageRecipe, steps: int, model: keras.Model, backbone: Backbone) -> Optimizer:

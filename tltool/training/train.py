@@ -1,6 +1,8 @@
 """Carries out a recipe on a data set whose features are at hand."""
 
+import hashlib
 from dataclasses import dataclass
+from zipfile import BadZipFile
 
 import keras
 import numpy as np
@@ -9,8 +11,8 @@ from tltool.augment.policies import read_policy
 from tltool.backbones import Backbone
 from tltool.data import Dataset
 from tltool.data.decoding import decode
-from tltool.errors import DataError
-from tltool.features.extract import FeatureTable, extract
+from tltool.errors import DataError, RunError
+from tltool.features.extract import FeatureTable, digest, extract
 from tltool.features.taps import extra_poolings, resolve_taps
 from tltool.files import replacing
 from tltool.heads.cross_validation import out_of_fold_logits
@@ -19,13 +21,16 @@ from tltool.heads.network import CLIP, attach_head, picture_model
 from tltool.heads.threshold import tune_threshold
 from tltool.inspection.baselines import Baseline, ProbeSpec
 from tltool.progress import Report
-from tltool.recipes import HeadRecipe, Recipe
+from tltool.recipe_parts import HeadRecipe
+from tltool.recipes import Recipe
 from tltool.training.augmented import augmented_view
+from tltool.training.checkpoints import Checkpoints
 from tltool.training.events import EventLog
 from tltool.training.finetune import FineTuning, fine_tune
 from tltool.training.pictures import Pictures, predict_logits
 from tltool.training.probe import probe_problem, solve_probe
 from tltool.training.run_folder import RunFolder
+from tltool.training.search import search
 
 # Largest difference in a probability between the features' own arithmetic and the finished model on a picture. Resizing
 # in the graph differs in its last digits, so that one value in some 10,000 is rounded the other way: up to 4e-4 on
@@ -39,6 +44,7 @@ class Trained:
     """What training gave.
 
     Attributes:
+        recipe: That it went by, with what a search has found.
         model: The picture model, as saved.
         head: The probe, where the model is the frozen backbone with it; None after fine-tuning.
         spec: What the probe reads.
@@ -47,6 +53,7 @@ class Trained:
         threshold: Of a multi-label model: the probability from which a class counts as present; else None.
     """
 
+    recipe: Recipe
     model: keras.Model
     head: LinearHead | None
     spec: ProbeSpec
@@ -76,8 +83,12 @@ def train(
     seed: int,
     events: EventLog,
     deadline: float | None = None,
+    searching: bool = False,
+    trials: int | None = None,
 ) -> Trained:
     """Trains by the recipe and saves the picture model in the run's folder.
+
+    Where the run's folder holds a solved probe and checkpoints of fine-tuning, it goes on from there.
 
     Args:
         recipe: What to do.
@@ -89,32 +100,41 @@ def train(
         seed: Of folds and of the order of the pictures.
         events: Told of everything.
         deadline: `time.monotonic()` at which fine-tuning must stop.
+        searching: Whether to fine-tune with one set of numbers after another until then, and keep the best.
+        trials: Of such sets, at most.
     """
     spec = probe_spec(recipe, backbone)
     # Fine-tuning is compared with its probe on the validation pictures, so that probe must not have learned from them.
     rows = data.indices("train") if recipe.stages else data.indices("train", "valid")
-    as_inspected = not recipe.stages and not recipe.head.views
-    tried = (b.validation for b in baselines if b.spec == spec and b.pictures == len(rows) and as_inspected)
-    events.emit("stage", text=f"Solving the linear head on {len(rows)} pictures")
     labels, groups = data.labels_of(rows), data.together_of(rows)
     classes = len(data.class_names)
-    views = _views(recipe.head, backbone, data, features, rows, seed, events.report)
-    head, validation = solve_probe(
-        spec, features, rows, labels, classes, seed, next(tried, None), events.report, groups, views
-    )
+    belongs = _belongs(recipe, backbone, data, features, seed) if recipe.stages else {}  # before any weight moves
+    views: list[FeatureTable] = []
+    if recipe.stages and folder.probe.exists():
+        head = _read_head(folder)
+    else:
+        as_inspected = not recipe.stages and not recipe.head.views
+        tried = (b.validation for b in baselines if b.spec == spec and b.pictures == len(rows) and as_inspected)
+        events.emit("stage", text=f"Solving the linear head on {len(rows)} pictures")
+        views = _views(recipe.head, backbone, data, features, rows, seed, events.report)
+        head, _ = solve_probe(
+            spec, features, rows, labels, classes, seed, next(tried, None), events.report, groups, views
+        )
     classifier = attach_head(backbone, spec.stages, spec.pooling, head)
     tuning = None
     if recipe.stages:
-        tuning = fine_tune(
-            classifier,
-            backbone,
-            recipe.stages,
-            _pictures(data, features, "train"),
-            _pictures(data, features, "valid"),
-            seed,
-            events,
-            deadline,
-        )
+        with replacing(folder.probe) as temporary:
+            np.savez(temporary, kernel=head.kernel, bias=head.bias, l2=head.l2)
+        pictures = _pictures(data, features, "train"), _pictures(data, features, "valid")
+        if searching:
+            kept = folder.path, folder.scratch
+            recipe, tuning = search(
+                recipe, classifier, backbone, *pictures, seed, events, deadline, *kept, belongs, trials
+            )
+        else:
+            checkpoints = Checkpoints(folder.checkpoints, belongs)
+            kept = checkpoints, folder.scratch
+            tuning = fine_tune(classifier, backbone, recipe.stages, *pictures, seed, events, deadline, *kept)
     frozen = tuning is None or not tuning.kept
     events.emit("stage", text="Saving the model")
     model = picture_model(classifier, backbone.framing, multi_label=data.multi_label)
@@ -130,7 +150,27 @@ def train(
     elif data.multi_label:
         valid = _pictures(data, features, "valid")
         threshold = _threshold(predict_logits(classifier, valid, backbone.framing), valid.labels)
-    return Trained(model, head if frozen else None, spec, validation.l2, tuning, threshold)
+    return Trained(recipe, model, head if frozen else None, spec, head.l2, tuning, threshold)
+
+
+def _belongs(recipe: Recipe, backbone: Backbone, data: Dataset, features: FeatureTable, seed: int) -> dict[str, str]:
+    """What a checkpoint is good for, and for nothing else."""
+    labels = data.labels_of(range(len(data))).tobytes()
+    return {
+        "recipe": hashlib.sha256(recipe.to_toml().encode()).hexdigest(),
+        "backbone": backbone.fingerprint,
+        "data set": hashlib.sha256(digest(features.keys).encode() + labels).hexdigest(),
+        "seed": str(seed),
+        "Keras backend": keras.backend.backend(),
+    }
+
+
+def _read_head(folder: RunFolder) -> LinearHead:
+    try:
+        with np.load(folder.probe, allow_pickle=False) as file:
+            return LinearHead(file["kernel"], file["bias"], float(file["l2"]))
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        raise RunError(f"{folder.probe}: cannot be read ({error}). Delete it, and the probe is solved anew.") from None
 
 
 def _views(

@@ -1,4 +1,4 @@
-"""The Streamlit app: `launch` starts it, `page` draws it, `workspace` and `worker` keep what outlives a browser tab.
+"""The Streamlit app: `launch` starts it, `page` draws it, `workspace` keeps what outlives a browser tab.
 
 Nothing here imports Keras: the page must show at once. Processes of their own do the work.
 """

@@ -11,7 +11,7 @@ from tltool.errors import TltoolError
 from tltool.files import replacing, write_json
 from tltool.startup import load_keras_quietly
 from tltool.training.events import EventLog
-from tltool.ui.worker import MESSAGE
+from tltool.training.job import MESSAGE
 from tltool.ui.workspace import Workspace
 
 PREVIEW_ROWS, PREVIEW_DRAWS = 4, 5  # of the grid of augmented pictures: as many as a narrow page shows

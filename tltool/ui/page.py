@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw
 
 from tltool.data import Dataset
 from tltool.training.events import read_events
+from tltool.training.job import Job
 from tltool.ui import charts
 from tltool.ui.choose import choose_data
 from tltool.ui.findings import show_findings
@@ -15,10 +16,9 @@ from tltool.ui.gallery import show_gallery
 from tltool.ui.guard import guarded
 from tltool.ui.result import show_result
 from tltool.ui.steps import current_step
-from tltool.ui.training import REFRESH, outcome, show_step, show_training
+from tltool.ui.training import REFRESH, show_step, show_training
 from tltool.ui.verdict import show_verdict
 from tltool.ui.words import counted, plain
-from tltool.ui.worker import Job
 from tltool.ui.workspace import Workspace, open_workspace
 
 PARAMETER = "w"  # of the page's address: the workspace
@@ -66,7 +66,7 @@ def _show_steps() -> None:
     show_verdict(facts, workspace.augmentation_file)
     st.header("3 Train", anchor=False, divider="gray")
     show_training(workspace, facts["decision"])
-    done = [folder for job, folder in workspace.fits() if outcome(job, folder) == "done"]
+    done = [fit.run for fit in workspace.fits() if fit.state == "done"]
     if done:
         st.header("4 Result", anchor=False, divider="gray")
         show_result(workspace, done)

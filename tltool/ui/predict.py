@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tltool.errors import TltoolError
-from tltool.ui.worker import MESSAGE
+from tltool.training.job import MESSAGE
 
 TIMEOUT = 300  # seconds; loading Keras and a model takes 5 to 20
 LEFT_OUT = "Left out: "

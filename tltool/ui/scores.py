@@ -4,6 +4,7 @@ from typing import Any
 
 import streamlit as st
 
+from tltool.training.fine_tuning import FineTuning
 from tltool.ui import charts
 from tltool.ui.words import counted, duration, plain
 
@@ -73,11 +74,8 @@ def show_scores(metrics: dict[str, Any]) -> None:
             "this score says nothing of new ones."
         )
     tuning = metrics.get("validation")
-    if tuning and tuning["fine_tuned_log_loss"] is None:
-        st.caption("No epoch of fine-tuning gave a score, so you get the linear head that it would have started from.")
-    elif tuning:
-        better = "fine-tuning" if tuning["kept"] == "fine-tuned" else "the linear head that it started from"
-        st.caption(f"On the validation pictures {better} did better, so that is what you get.")
+    if tuning:
+        st.caption(plain(str(FineTuning.from_json(tuning))))
     st.caption(f"Recipe {plain(metrics['recipe'])}, trained in {duration(metrics['seconds'])}.")
 
 

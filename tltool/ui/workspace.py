@@ -21,8 +21,9 @@ from tltool.data import Dataset, load_index
 from tltool.demo import write_digits
 from tltool.errors import TltoolError
 from tltool.files import write_json
-from tltool.training.run_folder import RunFolder
-from tltool.ui.worker import Job, start
+from tltool.training.job import Job, start
+from tltool.training.run_folder import list_runs, new_run_path
+from tltool.training.submission import Submission, submit
 
 FOLDER = "workspaces"  # in the cache folder
 ID = re.compile(r"[0-9a-f]{32}")  # random, so that nobody finds another's by guessing
@@ -99,24 +100,23 @@ class Workspace:
         self.inspection.forget_stopped()
         return start(["tltool.ui.examine", str(self.path)], self.inspection.record)
 
-    def start_fit(self, recipe: str | None) -> Job:
-        """Starts a run; None lets the table decide."""
-        stem, number = file_name(Path(self.title).stem), 1
-        # A run that ended before it had a folder has a record all the same.
-        while (self.runs / f"{stem}-{number}").exists() or self._fit_job(f"{stem}-{number}").exists:
-            number += 1
-        run = self.runs / f"{stem}-{number}"
-        return start([*self.fit_command(recipe), "--out", str(run)], self._fit_job(run.name).record)
+    def start_fit(self, recipe: str | None) -> Submission:
+        """Starts a run on the pictures as they were listed; None lets the table decide.
+
+        Raises:
+            TltoolError: if it cannot be started.
+        """
+        run = new_run_path(file_name(Path(self.title).stem), self.runs)
+        return submit(self.data(), recipe, out=run, settings=[self._backbone])
 
     def fit_command(self, recipe: str | None) -> list[str]:
         """The command line that trains, without its `--out`."""
         asked = ["--recipe", recipe] if recipe else []
-        return ["tltool", "fit", self.source, *asked, "--set", f"backbone={self.settings['backbone']}"]
+        return ["tltool", "fit", self.source, *asked, "--set", self._backbone]
 
-    def fits(self) -> list[tuple[Job, RunFolder]]:
-        """Runs with their processes, oldest first."""
-        jobs = sorted((Job(path) for path in (self.jobs / "fit").glob("*.json")), key=lambda job: job.started)
-        return [(job, RunFolder(self.runs / job.name)) for job in jobs]
+    def fits(self) -> list[Submission]:
+        """Runs, oldest first."""
+        return [Submission(run) for run in list_runs(self.runs)]
 
     def in_words(self, message: str) -> str:
         """A message in which an upload has the name that the user gave it, without the path to this folder."""
@@ -126,10 +126,12 @@ class Workspace:
             message = message.replace(str(source), f"{self.title}{ending}")
         for folder in (self.path / UPLOADS, self.path):
             message = message.replace(f"{folder}{os.sep}", "")
-        return message
+        # A run may wait for one of another workspace, whose number would open it to whoever reads this.
+        return re.sub(rf"{re.escape(str(self.path.parent))}{re.escape(os.sep)}{ID.pattern}", "(another)", message)
 
-    def _fit_job(self, name: str) -> Job:
-        return Job(self.jobs / "fit" / f"{name}.json")
+    @property
+    def _backbone(self) -> str:
+        return f"backbone={self.settings['backbone']}"
 
 
 def from_folder(text: str, backbone: str) -> Workspace:

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from tltool.ui import worker
-from tltool.ui.worker import start
+from tltool.training import job as jobs
+from tltool.training.job import start
 
 SLEEP = ["timeit", "-n1", "-r1", "import time; time.sleep(60)"]
 
@@ -40,26 +40,26 @@ def test_same_record_starts_no_second_process(record):
     job.stop(patience=0)
 
 
-def test_another_server_recognizes_the_process(record, monkeypatch):
+def test_another_process_recognizes_the_process(record, monkeypatch):
     job = start(SLEEP, record)
-    mine = dict(worker._mine)
-    monkeypatch.setattr(worker, "_mine", {})
+    mine = dict(jobs._mine)
+    monkeypatch.setattr(jobs, "_mine", {})
     assert job.is_running()
-    monkeypatch.setattr(worker, "_mine", mine)
+    monkeypatch.setattr(jobs, "_mine", mine)
     job.stop(patience=0)
 
 
 def test_a_number_that_now_is_somebody_elses_is_not_stopped(record):
     other = start(SLEEP, record.with_name("other.json"))
-    job = worker.Job(record)
+    job = jobs.Job(record)
     record.write_text(other.record.read_text().replace("sleep(60)", "sleep(61)"))
-    worker_of_other = worker._mine.pop(other._pid())
+    other_process = jobs._mine.pop(other._pid())
     try:
         assert not job.is_running()
         job.stop()
         assert other.is_running()
     finally:
-        worker._mine[worker_of_other.pid] = worker_of_other
+        jobs._mine[other_process.pid] = other_process
         other.stop(patience=0)
 
 
@@ -79,14 +79,14 @@ def test_fault_of_the_programs_is_one_sentence_with_the_log(record):
 
 def test_process_that_was_killed_is_one_sentence(record):
     job = start(SLEEP, record)
-    worker._mine[job._pid()].kill()
+    jobs._mine[job._pid()].kill()
     assert "without a word" in wait(job).failure()
 
 
 def test_record_that_was_cut_short_is_no_running_process(record):
     record.parent.mkdir()
     record.write_text("{")
-    job = worker.Job(record)
+    job = jobs.Job(record)
     assert job.is_running()  # perhaps just being started
     os.utime(record, (0, 0))
     assert not job.is_running()

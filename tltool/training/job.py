@@ -1,4 +1,4 @@
-"""Processes that do the work: they outlive the browser tab, and the server too."""
+"""Processes that do the work: they outlive whoever starts them."""
 
 import json
 import os
@@ -7,20 +7,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tltool.errors import TltoolError
 from tltool.files import write_json
-from tltool.training.run_folder import is_alive
 
 MESSAGE = "tltool: "  # what a process prints before a mistake of the user's, as the command line does
 LOG_TAIL = 20_000  # bytes of a log that are searched for its last words
 STARTING = 10  # seconds in which a record without a process number counts as a process about to start
 PATIENCE = 10  # seconds between asking a process to stop and ending it
 
-# Processes that this server started. A finished one stays a zombie, which looks alive, until it is polled.
+# Processes that this one started. A finished one stays a zombie, which looks alive, until it is polled.
 _mine: dict[int, subprocess.Popen] = {}
 
 
@@ -60,17 +60,22 @@ class Job:
         return is_alive(pid) and self._is_ours(pid)
 
     def stop(self, patience: float = PATIENCE) -> None:
-        """Asks the process to stop; one that has not by then is ended. Returns once it is gone."""
+        """Asks the process to stop; one that has not by then is ended. Returns once it is gone.
+
+        Args:
+            patience: Seconds, >= 0, that it has after each request; the last is none.
+        """
         pid = self._pid()
         if pid is None or not self.is_running():
             return
-        write_json(self.record, self._read() | {"stopped": True})
-        os.kill(pid, signal.SIGINT)
-        deadline = time.monotonic() + patience
-        while self.is_running():
-            if time.monotonic() > deadline:
-                os.kill(pid, signal.SIGTERM)
-            time.sleep(0.05)
+        with suppress(OSError):  # a full disk must not keep anybody from stopping
+            write_json(self.record, self._read() | {"stopped": True})
+        for request in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+            deadline = time.monotonic() + patience
+            with suppress(ProcessLookupError):
+                os.kill(pid, request)
+            while self.is_running() and (time.monotonic() < deadline or request == signal.SIGKILL):
+                time.sleep(0.05)
 
     @property
     def was_stopped(self) -> bool:
@@ -125,12 +130,13 @@ class Job:
         return os.fsencode(self._read()["command"][-1]) in words
 
 
-def start(arguments: Sequence[str], record: Path) -> Job:
+def start(arguments: Sequence[str], record: Path, folder: Path | None = None) -> Job:
     """Starts `python -m ARGUMENTS` in a session of its own, unless this record's process was started before.
 
     Args:
         arguments: A module and its arguments; the last one tells this process from others.
         record: Where its number is kept; standard output and error go into the log beside it.
+        folder: That it works in; the record's where None.
 
     Raises:
         TltoolError: if it cannot be started.
@@ -150,7 +156,7 @@ def start(arguments: Sequence[str], record: Path) -> Job:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                cwd=record.parent,
+                cwd=folder or record.parent,
                 start_new_session=True,
             )
     except OSError as error:
@@ -159,3 +165,14 @@ def start(arguments: Sequence[str], record: Path) -> Job:
     _mine[process.pid] = process
     write_json(record, {"pid": process.pid, "command": command, "started": time.time()})
     return job
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process of this number exists."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # it exists and belongs to somebody else
+    return True

@@ -1,0 +1,282 @@
+"""Carries out a run, from its folder: reads, inspects, decides, trains, scores; and goes on where it stopped."""
+
+import errno
+import shutil
+import time
+import tomllib
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import replace
+
+import numpy as np
+
+from tltool.backbones import Backbone, load_backbone
+from tltool.backbones.registry import native_image_size
+from tltool.data import Dataset
+from tltool.data.dataset import load_index
+from tltool.data.typical_size import typical_side
+from tltool.decision import Decision, decide, pick_image_size
+from tltool.doctor.checkup import Checkup, check_up
+from tltool.errors import DataError, StoppedError, TltoolError
+from tltool.evaluation.evaluate import score_any
+from tltool.evaluation.inference import classify
+from tltool.export.bundle import Labels, write_labels
+from tltool.features.extract import FeatureTable, extract
+from tltool.features.moments import batchnorm_moments
+from tltool.features.taps import extra_poolings
+from tltool.files import write_json, write_text
+from tltool.heads.logistic import to_probabilities
+from tltool.inspection.baselines import Baseline, measure_baselines
+from tltool.inspection.files import health_of
+from tltool.inspection.inspection import Inspection
+from tltool.inspection.similarity import SIMILARITY_PICTURES, Similarity, measure_similarity
+from tltool.inspection.size import measure_size
+from tltool.inspection.symmetry import measure_symmetry
+from tltool.progress import Report, silent
+from tltool.recipe_parts import AUTO
+from tltool.recipes import Recipe, check_recipe, load_recipe
+from tltool.run import Run
+from tltool.training.devices import distribution
+from tltool.training.events import EventLog, Listener
+from tltool.training.forecast import forecast
+from tltool.training.holding import holding
+from tltool.training.interrupts import terminable
+from tltool.training.mlflow_log import MLflowLog
+from tltool.training.request import Request, read_request
+from tltool.training.run_folder import RunFolder, logging_to
+from tltool.training.selection import check_trainable
+from tltool.training.tensorboard import TensorBoardLog
+from tltool.training.train import Trained, probe_spec, train
+from tltool.training.turns import turn
+from tltool.training.versions import versions
+
+MAIN_SCORES = ("top1", "mean_average_precision")  # what a list of runs shows: the one or the other
+PROBES = ("linear-probe", "stage-probe")  # the recipes that cross-validation can try before anything is decided
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG)
+BACKBONE_KEYS = ("backbone", "weights", "image_size", "fit")
+
+
+def carry_out(folder: RunFolder, listener: Listener | None) -> Run:
+    """Does what the run was asked for, from wherever it stands, when it is its turn; it is held all the while.
+
+    Args:
+        folder: With the request and the data set's index.
+        listener: Called with each event.
+
+    Raises:
+        KeyboardInterrupt, StoppedError: where it can be resumed.
+        TltoolError: if it cannot be carried out.
+    """
+    request = read_request(folder.request)
+    with holding(folder), terminable(), ExitStack() as context:
+        loggers = [TensorBoardLog(folder.tensorboard)]
+        if request.mlflow:
+            loggers.append(MLflowLog(request.mlflow, folder))
+        events = context.enter_context(closing(EventLog(folder.events, *loggers, listener)))
+        spent, start = folder.read_state().get("spent", 0.0), time.monotonic()
+        try:
+            with logging_to(folder.log), turn(folder, lambda text: events.emit("note", text=text)):
+                start = time.monotonic()  # waiting for others is no work
+                deadline = None if request.budget is None else start + request.budget - spent
+                with distribution(), _stopping_on_full_disks(folder):
+                    _fit(folder, request, events, deadline, start - spent)
+        except BaseException as error:
+            stopped = isinstance(error, KeyboardInterrupt | StoppedError)
+            if isinstance(error, KeyboardInterrupt):
+                events.emit("note", text=f"Stopped. `tltool resume {folder.path}` goes on from here.")
+            state, reason = "stopped" if stopped else "failed", str(error) or type(error).__name__
+            with suppress(OSError, TltoolError):  # a full disk must not hide what went wrong
+                folder.write_state(state=state, reason=reason, spent=spent + time.monotonic() - start)
+            events.emit("end", state=state, reason=str(error))
+            raise
+    return Run(folder)
+
+
+@contextmanager
+def _stopping_on_full_disks(folder: RunFolder) -> Iterator[None]:
+    """What cannot be written ends the run where it can be resumed."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        place = error.filename or folder.path
+        raise StoppedError(
+            f"{place}: cannot be written ({error.strerror}). Make room, or the folder writable, then "
+            f"`tltool resume {folder.path}`."
+        ) from None
+
+
+def _fit(folder: RunFolder, request: Request, events: EventLog, deadline: float | None, start: float) -> None:
+    data, settings, seed = load_index(folder.data), request.settings, request.seed
+    # What must be known before the table is read: through what to look, and what to read off it.
+    chosen = None if request.recipe is None else check_recipe(tomllib.loads(request.recipe), folder.request.name)
+    if folder.probe.exists():  # decided, and solved: what is left is fine-tuning
+        chosen = load_recipe(folder.recipe)
+    if chosen:
+        chosen = _settle_size(chosen, data, seed, events)
+    first = chosen or load_recipe("linear-probe", settings_of((*BACKBONE_KEYS, "head.pooling"), settings))
+    events.emit("stage", text=f"Loading {first.backbone}")
+    backbone = backbone_of(first)
+    write_json(folder.versions, versions() | {"backbone": backbone.name, "licence_of_weights": backbone.licence})
+    if chosen:
+        probe_spec(chosen, backbone)  # a stage that the backbone lacks is told before any work
+        for stage in chosen.stages:
+            check_trainable(backbone, stage.trainable)
+    events.emit("stage", text=f"Reading {len(data)} pictures")
+    checkup, features = read_set(data, backbone, events.report, extra_poolings(first.head.pooling))
+    data = checkup.data
+    for problem in data.problems:
+        events.emit("note", text=f"Left out: {problem}")
+    for note in data.notes:
+        events.emit("note", text=note)
+    baselines: tuple[Baseline, ...] = ()
+    if folder.probe.exists():
+        recipe = chosen
+    else:
+        write_json(folder.data, data.to_json())
+        write_json(folder.seen, [features.keys[i] for i in data.indices("train", "valid")])
+        recipe, baselines = _decide(folder, request, chosen, checkup, features, backbone, events)
+        recipe = _settle_size(recipe, data, seed, events)
+        if recipe.stages and (recipe.size_in_pixels or backbone.image_size) != backbone.image_size:
+            events.emit("stage", text=f"Reading {len(data)} pictures at {recipe.image_size} pixels")
+            backbone = backbone_of(recipe)
+            checkup, features = read_set(data, backbone, events.report, extra_poolings(recipe.head.pooling))
+        write_text(folder.recipe, recipe.to_toml())
+        folder.write_state(recipe=recipe.name)
+    if deadline is not None and recipe.stages and not request.searching:
+        for line in forecast(recipe, backbone, data, deadline - time.monotonic()):
+            events.emit("note", text=line)
+    searched = request.searching, request.trials
+    trained = train(recipe, backbone, data, features, baselines, folder, seed, events, deadline, *searched)
+    if request.searching:
+        write_text(folder.recipe, trained.recipe.to_toml())
+    write_labels(folder.labels, Labels(data.class_names, trained.threshold))
+    scores = _score_held_out(trained, checkup, features, events.report)
+    seconds = time.monotonic() - start
+    about = {"recipe": recipe.name, "l2": trained.l2, "seconds": seconds}
+    tuning = {} if trained.fine_tuning is None else {"validation": trained.fine_tuning.to_json()}
+    write_json(folder.metrics, scores | about | tuning)
+    main = {name: scores[name] for name in MAIN_SCORES if name in scores}
+    events.emit("end", state="done", seconds=seconds, **main)
+    folder.write_state(state="done", reason=None, pictures=len(data), seconds=seconds, **main)
+    # After the state: killed in between, a run that has its checkpoints is resumed from its last step.
+    for unneeded in (folder.checkpoints, folder.scratch):
+        shutil.rmtree(unneeded, ignore_errors=True)
+
+
+def _decide(
+    folder: RunFolder,
+    request: Request,
+    chosen: Recipe | None,
+    checkup: Checkup,
+    features: FeatureTable,
+    backbone: Backbone,
+    events: EventLog,
+) -> tuple[Recipe, tuple[Baseline, ...]]:
+    """Inspects, reads the table, and fills in what the recipe leaves to the decision."""
+    data, seed = checkup.data, request.seed
+    facts = inspect_features(checkup, features, backbone, seed, events.report)
+    for finding in facts.health.findings:
+        if finding.severity == "error":
+            events.emit("note", text=f"The doctor: {finding.message} {finding.fix}")
+    decision = decide(facts)
+    recipe = chosen or load_recipe(decision.recipe, request.settings)
+    if recipe.leaves_augmentation:
+        # Flipped pictures take the backbone seconds, and a probe without views has no use for the answer.
+        symmetry = measure_symmetry(backbone, data, features, facts.baselines, seed, events.report)
+        facts = replace(facts, symmetry=symmetry)
+        decision = decide(facts)
+    write_json(folder.inspection, facts.to_json())
+    write_json(folder.decision, decision.to_json() | {"used": recipe.name})
+    events.emit("decision", used=recipe.name, **decision.to_json())
+    return filled_in(recipe, decision), facts.baselines
+
+
+def filled_in(recipe: Recipe, decision: Decision) -> Recipe:
+    return recipe.with_augmentation(decision.augmentation).with_trainable(decision.diverging)
+
+
+def _settle_size(recipe: Recipe, data: Dataset, seed: int, events: EventLog) -> Recipe:
+    """The recipe with the size of its pictures, where it leaves that to them."""
+    if recipe.image_size != AUTO:
+        return recipe
+    pixels, reason = pick_image_size(typical_side(data, seed), native_image_size(recipe.backbone))
+    events.emit("note", text=reason)
+    return recipe.model_copy(update={"image_size": pixels})
+
+
+def inspect_similarity(data: Dataset, backbone: Backbone, seed: int = 0, report: Report = silent) -> Similarity:
+    """Measures how far a sample of the training pictures is from the backbone's own.
+
+    Args:
+        data: Its unreadable files are passed over.
+        backbone: It stays as it is.
+        seed: Of the sample.
+        report: Told how far each task is.
+    """
+    sample = np.random.default_rng(seed).permutation(data.indices("train", "valid"))[:SIMILARITY_PICTURES]
+    features = extract(backbone, data.root, [data.files[i] for i in sample], report)
+    readable = [data.root / data.files[sample[i]] for i in features.indices]
+    moments = batchnorm_moments(backbone, readable, features.keys, report)
+    return measure_similarity(moments, features.confidence, len(readable))
+
+
+def settings_of(keys: Sequence[str], settings: Sequence[str]) -> list[str]:
+    return [setting for setting in settings if setting.partition("=")[0].strip() in keys]
+
+
+def backbone_of(recipe: Recipe) -> Backbone:
+    return load_backbone(recipe.backbone, recipe.weights, recipe.size_in_pixels, recipe.fit)
+
+
+def read_set(
+    data: Dataset, backbone: Backbone, report: Report, extra: Sequence[str] = ()
+) -> tuple[Checkup, FeatureTable]:
+    """Looks at every picture and takes its features; row i is picture i."""
+    checkup = check_up(data, backbone.framing, report)
+    features = extract(backbone, checkup.data.root, checkup.data.files, report, checkup.scan.keys, extra=extra)
+    if features.problems:
+        raise DataError(f"{data.source}: changed while it was being read: {features.problems[0]}. Start again.")
+    return checkup, features
+
+
+def inspect_features(
+    checkup: Checkup,
+    features: FeatureTable,
+    backbone: Backbone,
+    seed: int,
+    report: Report,
+    settings: tuple[str, ...] = (),
+) -> Inspection:
+    data = checkup.data
+    rows = data.indices("train", "valid")
+    labels, groups = data.labels_of(rows), data.together_of(rows)
+    specs = [probe_spec(load_recipe(name), backbone) for name in PROBES]
+    return Inspection(
+        source=data.source,
+        backbone=backbone.name,
+        size=measure_size(data),
+        similarity=inspect_similarity(data, backbone, seed, report),
+        baselines=measure_baselines(features, rows, labels, len(data.class_names), specs, seed, report, groups),
+        health=health_of(checkup),
+        settings=settings,
+    )
+
+
+def _score_held_out(trained: Trained, checkup: Checkup, features: FeatureTable, report: Report) -> dict:
+    """Scores as JSON; where held-out pictures have copies among the learned ones, also those without them."""
+    data = checkup.data
+    rows = data.indices("test")
+    if trained.head is not None:
+        logits = trained.head.logits(features.select(trained.spec.stages, trained.spec.pooling)[rows])
+        prob = to_probabilities(logits, data.multi_label)
+    else:
+        paths, keys = [data.root / data.files[i] for i in rows], [features.keys[i] for i in rows]
+        prob = classify(trained.model, paths, report, keys).values
+    scores = score_any(prob, data.labels_of(rows), data.class_names, trained.threshold).to_json()
+    fresh = ~np.isin(rows, checkup.leaks)
+    if fresh.all() or not fresh.any():
+        return scores | {"leaked": int((~fresh).sum())}
+    clean = score_any(prob[fresh], data.labels_of(rows[fresh]), data.class_names, trained.threshold)
+    return scores | {"leaked": int((~fresh).sum()), "without_leaks": clean.to_json()}
