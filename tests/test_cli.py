@@ -168,6 +168,25 @@ def export_unfinished(folder: Path) -> list:
     return ["export", "run", "--out", "out"]
 
 
+def resume_done(folder: Path) -> list:
+    return ["resume", finished_run().path]
+
+
+def resume_nothing(folder: Path) -> list:
+    return ["resume", "photos"]
+
+
+def resume_damaged(folder: Path) -> list:
+    create_run(folder / "run", "run", "linear-probe", 0)
+    (folder / "run" / "request.json").write_text("{")
+    return ["resume", "run"]
+
+
+def tune_a_probe(folder: Path) -> list:
+    photos(folder)
+    return ["tune", "photos", "--recipe", "linear-probe", "--budget", "1m"]
+
+
 def export_over_something(folder: Path) -> list:
     (folder / "out").mkdir()
     (folder / "out" / "model.keras").write_text("mine")
@@ -225,7 +244,11 @@ MISTAKES = [
     (setting_without_a_value, ["--set backbone: write it as key=value"]),
     (bad_budget, ["--budget soon: write a time above 0, such as 90s, 10m or 2h"]),
     (unknown_format, ["Cannot export to onyx", "offered: keras"]),
-    (export_unfinished, ["run: this run is running, so it has no model to use"]),
+    (export_unfinished, ["run: this run is queued, so it has no model to use. Wait for it."]),
+    (resume_done, ["this run is done; there is nothing to resume"]),
+    (resume_nothing, ["photos: not a run folder (run.json is missing)"]),
+    (resume_damaged, ["request.json: damaged", "Fit again"]),
+    (tune_a_probe, ["linear-probe: there is nothing to search, as it only solves a head. Give --recipe finetune-top"]),
     (export_over_something, ["out: exists and is not empty", "Give another --out", "nothing is overwritten"]),
     (no_model, ["modle: no such model", "Give a run folder, an exported bundle or a .keras file"]),
     (csv_exists, ["results.csv: exists already and is not overwritten", "Give another --csv"]),
@@ -523,7 +546,7 @@ def test_runs_are_listed(tltool, tmp_path):
     listed = strict(tltool("runs", "--json")[1])["runs"]
     assert [(run["folder"], run["state"], run["seed"]) for run in listed] == [
         (str(Path("runs") / "one"), "done", 0),
-        (str(Path("runs") / "two"), "running", 1),
+        (str(Path("runs") / "two"), "queued", 1),
     ]
     assert strict(tltool("runs", "elsewhere", "--json")[1]) == {"runs": []}
 

@@ -364,7 +364,9 @@ def test_a_bad_setting_is_told_before_anything_is_done(photos, tmp_path, recipe,
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("setting", ["stages.top.trainable=top:99", 'head.taps=["stage77"]'])
+@pytest.mark.parametrize(
+    "setting", ["stages.top.trainable=top:99", 'head.taps=["stage77"]', 'stages.top.trainable=["stage77"]']
+)
 def test_a_stage_that_the_backbone_lacks_is_told_before_reading(photos, tmp_path, monkeypatch, setting):
     monkeypatch.setattr(carry_out, "read_set", lambda *_: pytest.fail("pictures were read"))
     with pytest.raises(tl.TltoolError, match=r"99|stage77"):

@@ -216,7 +216,8 @@ IMAGE_SIZE = 'must be "native", "auto" to follow the pictures, or 32 to 1024 pix
             "stage",
             "trainable",
             "top:0",
-            '`trainable` = \'top:0\': must be "head", "norm", "top:N" stages, "all", "auto" for what the decision picks, or a list of stages',
+            '`trainable` = \'top:0\': must be "head", "norm", "top:N" stages, "all", "auto" for what the decision '
+            "picks, or a list of stages",
         ),
         ("stage", "learning_rate", 0, "`learning_rate` = 0: input should be greater than 0"),
         ("stage", "learning_rate", float("nan"), "`learning_rate` = nan: input should be a finite number"),

@@ -42,6 +42,7 @@ from tltool.run import Run
 from tltool.training.events import Listener
 from tltool.training.new_run import new_run, recipe_of
 from tltool.training.run_folder import RunFolder
+from tltool.training.search import check_searchable
 
 TUNING_BUDGET = 1800.0  # seconds
 
@@ -292,6 +293,9 @@ def tune(
         TltoolError: as `fit`, or if Optuna is missing.
     """
     data = _as_dataset(data, seed)
+    chosen = recipe_of(recipe, settings)
+    if chosen is not None:
+        check_searchable(chosen)
     asked = {"out": out, "seed": seed, "settings": settings, "budget": budget, "mlflow": mlflow}
     folder = new_run(data, recipe, **asked, searching=True, trials=trials)
     return carry_out(folder, listener)

@@ -71,22 +71,31 @@ def stepped(model: keras.Model, steps: int = 1, pictures=PICTURES, targets=TARGE
     return {variable.path: np.array(variable.value) for variable in model.variables}
 
 
-def test_outputs_and_gradients_are_those_of_keras():
+def test_outputs_and_gradients_are_as_near_the_exact_ones_as_those_of_keras():
     model = every_kind()
-    before = {variable.path: np.array(variable.value) for variable in model.variables}
     start = model.get_weights()
     quick = quickened(model)
     assert len(quick_layers(quick)) == 7
     assert sum(layer.norm is not None for layer in quick_layers(quick)) == 5
-    np.testing.assert_allclose(quick.predict_on_batch(PICTURES), model.predict_on_batch(PICTURES), rtol=1e-5)
-    wanted = stepped(model)
+    before = {variable.path: np.array(variable.value) for variable in model.variables}
+    own = quick.predict_on_batch(PICTURES)
+    usual = stepped(model)
     model.set_weights(start)
     found = stepped(quick)
+    keras.config.set_dtype_policy("float64")
+    try:
+        model = every_kind()
+        model.set_weights(start)
+        np.testing.assert_allclose(own, model.predict_on_batch(PICTURES), rtol=1e-5)
+        exact = dict(zip(before, stepped(model).values(), strict=True))  # Keras numbers the names of new layers on
+    finally:
+        keras.config.set_dtype_policy("float32")
     for path, first in before.items():
-        step, own = wanted[path] - first, found[path] - first
-        # As a whole: where 200 terms nearly cancel, one number of a gradient has fewer digits than float32.
-        assert np.linalg.norm(own - step) <= 1e-5 * np.linalg.norm(step), path
-        assert ("moving" in path) == np.array_equal(own, np.zeros_like(own)), path
+        step = exact[path] - first
+        # Keras's own are up to 3e-5 away, after eight layers in float32; a term too many or too few would be 1e-2.
+        for each in (usual[path] - first, found[path] - first):
+            assert np.linalg.norm(each - step) <= 1e-4 * np.linalg.norm(step), path
+        assert ("moving" in path) == np.array_equal(found[path], first), path
 
 
 def test_in_the_optimizers_eyes_it_is_the_same_network():

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests.training.test_finetune import STAGE, Bench, make_bench, pictures, same  # noqa: F401
+from tests.training.bench import STAGE, Bench, make_bench, same
 from tltool.errors import RunError, StoppedError
 from tltool.training import checkpoints, finetune
 from tltool.training.checkpoints import Checkpoint, Checkpoints
@@ -50,7 +50,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_stopped_run_ends_as_one_that_was_not(pictures, tmp_path, monkeypatch, case):  # noqa: F811
+def test_a_stopped_run_ends_as_one_that_was_not(pictures, tmp_path, monkeypatch, case):
     stages = CASES[case]
     whole = make_bench(pictures)
     expected = tuned(whole, stages, tmp_path / "whole")
@@ -85,11 +85,11 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path, caplog
 
 def test_a_checkpoint_of_another_recipe_is_refused(tmp_path):
     Checkpoints(tmp_path / "c", {"recipe": "a", "backbone": "b"}).write(Checkpoint({}, {}))
-    with pytest.raises(RunError, match="written for another recipe. Put back"):
+    with pytest.raises(RunError, match=r"written for another recipe\. Put back"):
         Checkpoints(tmp_path / "c", {"recipe": "x", "backbone": "b"}).latest()
 
 
-def test_a_full_disk_stops_cleanly_with_the_last_checkpoint_intact(pictures, tmp_path, monkeypatch):  # noqa: F811
+def test_a_full_disk_stops_cleanly_with_the_last_checkpoint_intact(pictures, tmp_path, monkeypatch):
     whole = make_bench(pictures)
     tuned(whole, [LONG], tmp_path / "whole")
     monkeypatch.setattr(checkpoints, "EVERY_STEPS", 1)
@@ -114,7 +114,7 @@ def test_a_full_disk_stops_cleanly_with_the_last_checkpoint_intact(pictures, tmp
     assert same(resumed.model.get_weights(), whole.model.get_weights())
 
 
-def test_a_loss_that_is_no_number_goes_back_and_halves_the_rate(pictures, tmp_path, monkeypatch):  # noqa: F811
+def test_a_loss_that_is_no_number_goes_back_and_halves_the_rate(pictures, tmp_path, monkeypatch):
     """Once, at the fifth step: what follows is trained from the checkpoint, at half the rate."""
     from tltool.training.stage_network import StageNetwork
 

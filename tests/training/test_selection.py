@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests.training.test_finetune import SIZE, STAGE, make_bench, pictures, small_backbone, weights_of  # noqa: F401
+from tests.training.bench import SIZE, STAGE, make_bench, small_backbone, weights_of
 from tltool.backbones.backbone import Backbone, Stage
 from tltool.data.decoding import Framing
 from tltool.errors import RecipeError
@@ -21,19 +21,19 @@ CASES = {
 
 
 @pytest.mark.parametrize("trainable", CASES)
-def test_what_is_trained(pictures, trainable):  # noqa: F811
+def test_what_is_trained(pictures, trainable):
     bench = make_bench(pictures)
     assert set(select_trainable(bench.model, bench.backbone, trainable)) == CASES[trainable] | {"logits"}
 
 
-def test_learned_statistics_train_the_norms_of_the_stages(pictures):  # noqa: F811
+def test_learned_statistics_train_the_norms_of_the_stages(pictures):
     bench = make_bench(pictures)
     found = select_trainable(bench.model, bench.backbone, ["stage2"], "learned")
     assert set(found) == {"conv2", "bn2", "logits"}
 
 
 @pytest.mark.parametrize(("statistics", "moving"), [("kept", False), ("learned", True)])
-def test_norm_trains_scale_and_shift_and_keeps_statistics_unless_told(pictures, statistics, moving):  # noqa: F811
+def test_norm_trains_scale_and_shift_and_keeps_statistics_unless_told(pictures, statistics, moving):
     bench = make_bench(pictures)
     before = weights_of(bench.model)
     stage = STAGE.model_copy(update={"trainable": "norm", "epochs": 1, "statistics": statistics})
@@ -51,7 +51,7 @@ def test_norm_trains_scale_and_shift_and_keeps_statistics_unless_told(pictures, 
     assert moved == expected
 
 
-def test_the_step_of_norm_is_that_of_a_network_with_fixed_statistics(pictures):  # noqa: F811
+def test_the_step_of_norm_is_that_of_a_network_with_fixed_statistics(pictures):
     """Against scale and shift written out: gamma * (x - mean) / sqrt(variance + epsilon) + beta."""
     bench = make_bench(pictures)
     stage = STAGE.model_copy(update={"trainable": "norm", "batch_size": len(bench.train)})

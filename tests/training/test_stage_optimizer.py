@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests.training.test_finetune import STAGE, small_backbone
+from tests.training.bench import STAGE, small_backbone
 from tltool.optimizers.catalogue import OPTIMIZERS, names
 from tltool.training.finetune import select_trainable
 from tltool.training.stage_optimizer import build_optimizer, rate_callback

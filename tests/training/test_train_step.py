@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests.training.test_finetune import SIZE, STAGE, make_bench, pictures, same  # noqa: F401
+from tests.training.bench import STAGE, make_bench
 from tltool.errors import TltoolError
 from tltool.layers.penalties import penalized
 from tltool.optimizers.catalogue import OPTIMIZERS, get
@@ -84,7 +84,7 @@ def test_what_out_of_memory_is():
     assert not is_out_of_memory(ValueError("shapes"))
 
 
-def fits(monkeypatch, pictures: int) -> list[int]:
+def fits(monkeypatch, most: int) -> list[int]:
     """Lets no more pictures at once into memory; some weights have moved when it is noticed."""
     import tensorflow as tf
 
@@ -92,7 +92,7 @@ def fits(monkeypatch, pictures: int) -> list[int]:
 
     def tight(self, inputs, targets, weights):
         sizes.append(len(targets))
-        if len(targets) <= pictures:
+        if len(targets) <= most:
             return whole(self, inputs, targets, weights)
         variable = self._network.trainable_variables[0]
         variable.assign(variable + 1.0)
@@ -102,7 +102,7 @@ def fits(monkeypatch, pictures: int) -> list[int]:
     return sizes
 
 
-def test_out_of_memory_goes_on_in_pieces_from_weights_that_are_whole(pictures, tmp_path, monkeypatch):  # noqa: F811
+def test_out_of_memory_goes_on_in_pieces_from_weights_that_are_whole(pictures, tmp_path, monkeypatch):
     stage = STAGE.model_copy(update={"trainable": "top:1", "learning_rate": 0.02})
     plain = make_bench(pictures)
     plain.tune(stage)
@@ -121,18 +121,18 @@ def test_out_of_memory_goes_on_in_pieces_from_weights_that_are_whole(pictures, t
 def test_one_picture_that_does_not_fit_is_an_error_with_advice():
     step = TrainStep(network(keras.optimizers.SGD(0.1)))
     step.parts = 8
-    with pytest.raises(TltoolError, match="one picture at a time. Give a smaller image_size"):
+    with pytest.raises(TltoolError, match=r"one picture at a time\. Give a smaller image_size"):
         step.make_smaller(8)
 
 
 def test_other_faults_are_not_taken_for_it():
     step = TrainStep(network(keras.optimizers.SGD(0.1)))
-    with pytest.raises(Exception, match="(?i)shape|dimension|incompatible|expected") as caught:
+    with pytest.raises(Exception, match=r"(?i)shape|dimension|incompatible|expected") as caught:
         step(X[:, :3], Y)
     assert not isinstance(caught.value, OutOfMemoryError)
 
 
-def test_penalties_count_once(pictures):  # noqa: F811
+def test_penalties_count_once(pictures):
     bench = make_bench(pictures)
     select_trainable(bench.model, bench.backbone, "head")
     (batch,) = bench.train.read(bench.backbone.framing, 8 * 8)

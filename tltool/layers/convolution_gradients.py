@@ -119,15 +119,12 @@ def _depthwise_filter_gradient(
     _, height, width, _ = upstream.shape
     top, left = 0, 0
     if padding == "same":
-        top, left = (_padding_before(inputs.shape[1], rows, stride), _padding_before(inputs.shape[2], columns, stride))
-    parts, done = [], 0
-    while done < columns:
-        # The last block overlaps the one before: no narrower than the others, it starts further left and needs no crop.
-        first = min(done, columns - NATIVE_WIDTH)
-        size = ((height - 1) * stride + rows, (width - 1) * stride + NATIVE_WIDTH)
-        part = native(_window(inputs, (-top, first - left), size), NATIVE_WIDTH, "valid")
-        parts.append(part[:, done - first :])
-        done = first + NATIVE_WIDTH
+        top, left = _padding_before(inputs.shape[1], rows, stride), _padding_before(inputs.shape[2], columns, stride)
+    parts = []
+    for first in range(0, columns, NATIVE_WIDTH):
+        block = min(NATIVE_WIDTH, columns - first)
+        size = ((height - 1) * stride + rows, (width - 1) * stride + block)
+        parts.append(native(_window(inputs, (-top, first - left), size), block, "valid"))
     return tf.concat(parts, axis=1)
 
 

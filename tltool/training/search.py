@@ -92,7 +92,7 @@ def search(
         RunError: if the database was made for something else.
         TltoolError: if Optuna is missing.
     """
-    _check(recipe)
+    check_searchable(recipe)
     optuna = _import_optuna()
     start = model.get_weights()
     study = _open_study(optuna, folder, seed, belongs)
@@ -182,7 +182,8 @@ def _policy_of(recipe: Recipe) -> bool:
     return any(stage.augmentation != "none" for stage in recipe.stages)
 
 
-def _check(recipe: Recipe) -> None:
+def check_searchable(recipe: Recipe) -> None:
+    """Raises RecipeError if the recipe has no numbers to search."""
     searching = [stage.optimizer for stage in recipe.stages if OPTIMIZERS[stage.optimizer].full_batch]
     if not recipe.stages or searching:
         why = f"{searching[0]} takes no rate" if searching else "it only solves a head"

@@ -15,6 +15,7 @@ import numpy as np
 from tltool.augment.augmenter import Augmenter
 from tltool.augment.in_model import augmenting
 from tltool.augment.policies import read_policy
+from tltool.backbones.backbone import PREPROCESSING
 from tltool.data.decoding import Framing
 from tltool.errors import RecipeError
 from tltool.features.engine import ENGINE_BATCH, has_accelerator, load_engine
@@ -99,7 +100,7 @@ class StageNetwork:
             parts = cut(whole, _moves) if same_again else None
             self._rows = self._valid_rows = None
             self._inside = bool(self._augmenter.policy) and self._device and not self.stage.views
-            if parts is not None and any(layer.weights for layer in parts[0].layers):
+            if parts is not None and _is_worth_keeping(parts[0]):
                 front, self.network = parts
                 kept = self._scratch or Path(context.enter_context(tempfile.TemporaryDirectory(prefix="tltool-")))
                 self._border = [tuple(tensor.shape[1:]) for tensor in front.outputs]
@@ -247,6 +248,12 @@ def _class_weights(labels: np.ndarray, classes: int) -> np.ndarray:
     weights = np.zeros(classes, np.float32)
     weights[labels] = picture_weights(labels, classes)
     return weights
+
+
+def _is_worth_keeping(front: keras.Model) -> bool:
+    """Whether there is more to it than preparing pixels, which are kept as bytes already."""
+    layers = [layer for layer in front.layers if not layer.name.startswith(PREPROCESSING)]
+    return any(len(weight.shape) > 1 for layer in layers for weight in layer.weights)
 
 
 def _moves(call: Call) -> bool:
