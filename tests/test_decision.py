@@ -271,10 +271,11 @@ def test_unusual_pictures_are_not_flipped_on_a_guess():
 @pytest.mark.parametrize(
     ("thirds", "stages", "words"),
     [
-        ((0.9, 0.3, 0.3), ("stem", "a"), "The statistics part most at stem and a (early): an input shift."),
+        ((0.9, 0.1, 0.3), ("stem", "a"), "The statistics part most at stem and a (early): an input shift."),
         ((0.1, 0.9, 0.3), ("b", "c"), "The statistics part most at b and c (middle): a feature shift."),
         ((0.1, 0.1, 0.9), ("d", "top"), "The statistics part most at d and top (late): an output shift."),
         ((0.03, 0.01, 0.02), ("d", "top"), None),  # nowhere worth a word
+        ((0.9, 0.5, 0.3), (), "The statistics part at all stages, early, middle and late: pictures of another kind."),
     ],
 )
 def test_the_stages_at_which_the_pictures_part(thirds, stages, words):

@@ -10,11 +10,11 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tltool import augment, layers, optimizers
+    from tltool import augment, layers, optimizers, training
     from tltool.data import Dataset, load_dataset
     from tltool.errors import TltoolError
     from tltool.export.predictor import load_model
-    from tltool.pipeline import Plan, examine, fit, inspect, recommend
+    from tltool.pipeline import Plan, examine, fit, inspect, recommend, resume, tune
     from tltool.recipes import Recipe, load_recipe
     from tltool.run import Run, open_run
 
@@ -35,6 +35,8 @@ _HOMES = {
     "load_recipe": "tltool.recipes",
     "open_run": "tltool.run",
     "recommend": "tltool.pipeline",
+    "resume": "tltool.pipeline",
+    "tune": "tltool.pipeline",
 }
 
 __all__ = [
@@ -54,13 +56,16 @@ __all__ = [
     "open_run",
     "optimizers",
     "recommend",
+    "resume",
+    "training",
+    "tune",
 ]
 
 
 def __getattr__(name: str):
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
-    if name in ("augment", "layers", "optimizers"):  # each stands on its own in anybody's Keras program
+    if name in ("augment", "layers", "optimizers", "training"):  # the first three stand on their own
         return importlib.import_module(f"tltool.{name}")
     raise AttributeError(f"module 'tltool' has no attribute '{name}'")
 

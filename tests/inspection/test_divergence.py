@@ -30,7 +30,7 @@ MEASURED = {
     "rubbish": ((0.18, 0.15, 0.13, 0.09, 0.08, 0.04, 0.07, 0.12, 0.09), EARLY),
     "X-rays": ((0.67, 0.29, 0.25, 0.21, 0.22, 0.12, 0.21, 0.28, 0.27), EARLY),
     "skin": ((0.50, 0.40, 0.38, 0.28, 0.24, 0.23, 0.29, 0.38, 0.25), EARLY),
-    "characters": ((0.83, 0.46, 0.49, 0.36, 0.39, 0.20, 0.30, 0.36, 0.36), EARLY),
+    "characters": ((0.83, 0.46, 0.49, 0.36, 0.39, 0.20, 0.30, 0.36, 0.36), ()),
     "noise": ((0.17, 0.19, 0.26, 0.18, 0.17, 0.11, 0.13, 0.20, 0.13), EARLY),
     "blur": ((0.28, 0.30, 0.44, 0.33, 0.33, 0.17, 0.17, 0.24, 0.17), EARLY),
     "darkness": ((1.02, 0.63, 0.28, 0.13, 0.12, 0.05, 0.10, 0.14, 0.13), EARLY),
@@ -49,11 +49,11 @@ def test_input_shifts_are_found_early_and_new_classes_late(name):
 
 def test_both_sides_of_what_a_later_third_must_exceed():
     by = divergence.LATER_BY
-    assert diverging_stages(of_thirds(1.0, 0.5, by - 0.01)) == EARLY
-    assert diverging_stages(of_thirds(1.0, 0.5, by + 0.01)) == LATE
-    assert diverging_stages(of_thirds(0.1, 1.0, by - 0.01)) == MIDDLE
-    assert diverging_stages(of_thirds(0.1, 1.0, by + 0.01)) == LATE
-    assert diverging_stages(of_thirds(1.0, 1.0, 1.0)) == EARLY
+    assert diverging_stages(of_thirds(0.2, 0.1, 0.2 * by - 0.001)) == EARLY
+    assert diverging_stages(of_thirds(0.2, 0.1, 0.2 * by + 0.001)) == LATE
+    assert diverging_stages(of_thirds(0.1, 0.2, 0.2 * by - 0.001)) == MIDDLE
+    assert diverging_stages(of_thirds(0.1, 0.2, 0.2 * by + 0.001)) == LATE
+    assert diverging_stages(of_thirds(0.2, 0.2, 0.2)) == EARLY
 
 
 def test_both_sides_of_parting_at_all():
@@ -63,6 +63,20 @@ def test_both_sides_of_parting_at_all():
     assert divergence_in_words(of_thirds(start + 0.001, 0.0, 0.0)) != ""
     assert divergence_in_words(of_thirds(start - 0.001, 0.0, 0.0)) == ""
     assert divergence_in_words(of_thirds(0.0, 0.0, start - 0.001)) == ""
+
+
+def test_both_sides_of_parting_everywhere():
+    start = divergence.EVERYWHERE_FROM
+    for third in range(3):
+        thirds = [1.0, 1.0, 1.0]
+        thirds[third] = start - 0.001
+        assert diverging_stages(of_thirds(*thirds)) != ()
+        assert "part most at" in divergence_in_words(of_thirds(*thirds))
+        thirds[third] = start + 0.001
+        assert diverging_stages(of_thirds(*thirds)) == ()
+        assert divergence_in_words(of_thirds(*thirds)) == (
+            "The statistics part at all stages, early, middle and late: pictures of another kind."
+        )
 
 
 @pytest.mark.parametrize(
