@@ -49,7 +49,7 @@ def test_an_unfinished_run_is_not_exported(tmp_path):
     from tltool import open_run
 
     create_run(tmp_path / "run", "run", "linear-probe", 0)
-    with pytest.raises(RunError, match="this run is running, so it has no model to use"):
+    with pytest.raises(RunError, match="this run is queued, so it has no model to use"):
         open_run(tmp_path / "run").export(tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -159,7 +159,7 @@ def test_files_that_are_no_models(bundle, tmp_path):
 
 def test_an_unfinished_run_has_no_model(tmp_path):
     create_run(tmp_path / "run", "run", "linear-probe", 0)
-    with pytest.raises(RunError, match="this run is running"):
+    with pytest.raises(RunError, match="this run is queued"):
         load_model(tmp_path / "run")
 
 

@@ -12,6 +12,7 @@ from tltool.backbones import Backbone
 from tltool.data import Dataset
 from tltool.data.decoding import decode
 from tltool.errors import DataError, RunError
+from tltool.features.engine import has_accelerator
 from tltool.features.extract import FeatureTable, digest, extract
 from tltool.features.taps import extra_poolings, resolve_taps
 from tltool.files import replacing
@@ -162,6 +163,7 @@ def _belongs(recipe: Recipe, backbone: Backbone, data: Dataset, features: Featur
         "data set": hashlib.sha256(digest(features.keys).encode() + labels).hexdigest(),
         "seed": str(seed),
         "Keras backend": keras.backend.backend(),
+        "kind of device": "accelerator" if has_accelerator() else "CPU",
     }
 
 
