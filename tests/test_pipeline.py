@@ -413,3 +413,16 @@ def test_fits_and_predicts_on_jax(photos, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["jax", "6", "36"]
+
+
+def test_a_run_that_was_killed_in_its_last_moment_is_only_marked_as_done(tmp_path, monkeypatch):
+    shutil.copytree(finished_run().path, tmp_path / "run")
+    folder = tl.open_run(tmp_path / "run").folder
+    folder.write_state(state="running", pid=None, updated=0)
+    assert folder.read_state()["state"] in ("interrupted", "running")
+    monkeypatch.setattr(carry_out, "_fit", lambda *_: pytest.fail("there was nothing left to train"))
+    run = tl.resume(folder.path)
+    assert folder.read_state()["state"] == "done"
+    assert run.metrics == finished_run().metrics
+    with pytest.raises(RunError, match="there is nothing to resume"):
+        tl.resume(folder.path)

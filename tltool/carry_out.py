@@ -1,6 +1,7 @@
 """Carries out a run, from its folder: reads, inspects, decides, trains, scores; and goes on where it stopped."""
 
 import errno
+import json
 import shutil
 import time
 import tomllib
@@ -79,7 +80,10 @@ def carry_out(folder: RunFolder, listener: Listener | None) -> Run:
                 start = time.monotonic()  # waiting for others is no work
                 deadline = None if request.budget is None else start + request.budget - spent
                 with distribution(), _stopping_on_full_disks(folder):
-                    _fit(folder, request, events, deadline, start - spent)
+                    if folder.metrics.exists():  # killed in its very last moment
+                        _finish(folder, events)
+                    else:
+                        _fit(folder, request, events, deadline, start - spent)
         except BaseException as error:
             stopped = isinstance(error, KeyboardInterrupt | StoppedError)
             if isinstance(error, KeyboardInterrupt):
@@ -149,17 +153,24 @@ def _fit(folder: RunFolder, request: Request, events: EventLog, deadline: float 
             events.emit("note", text=line)
     searched = request.searching, request.trials
     trained = train(recipe, backbone, data, features, baselines, folder, seed, events, deadline, *searched)
-    if request.searching:
-        write_text(folder.recipe, trained.recipe.to_toml())
     write_labels(folder.labels, Labels(data.class_names, trained.threshold))
     scores = _score_held_out(trained, checkup, features, events.report)
     seconds = time.monotonic() - start
     about = {"recipe": recipe.name, "l2": trained.l2, "seconds": seconds}
     tuning = {} if trained.fine_tuning is None else {"validation": trained.fine_tuning.to_json()}
     write_json(folder.metrics, scores | about | tuning)
-    main = {name: scores[name] for name in MAIN_SCORES if name in scores}
+    # After the scores: a resumed search must find the recipe that its trials were made for, or nothing left to do.
+    write_text(folder.recipe, trained.recipe.to_toml())
+    _finish(folder, events)
+
+
+def _finish(folder: RunFolder, events: EventLog) -> None:
+    """Says that the run is done, and throws away what only one that is not needs."""
+    metrics = json.loads(folder.metrics.read_text("utf-8"))
+    main = {name: metrics[name] for name in MAIN_SCORES if name in metrics}
+    seconds, pictures = metrics["seconds"], len(load_index(folder.data))
     events.emit("end", state="done", seconds=seconds, **main)
-    folder.write_state(state="done", reason=None, pictures=len(data), seconds=seconds, **main)
+    folder.write_state(state="done", reason=None, pictures=pictures, seconds=seconds, **main)
     # After the state: killed in between, a run that has its checkpoints is resumed from its last step.
     for unneeded in (folder.checkpoints, folder.scratch):
         shutil.rmtree(unneeded, ignore_errors=True)
