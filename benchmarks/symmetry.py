@@ -20,16 +20,10 @@ from sklearn.datasets import load_digits
 from tltool.backbones import load_backbone
 from tltool.carry_out import inspect_similarity
 from tltool.data import Dataset, load_dataset
-from tltool.decision import (
-    FLIP_LIMITS,
-    changed_classes,
-    judge_similarity,
-    judge_size,
-    judge_way,
-    pick_augmentation,
-)
+from tltool.decision import judge_similarity, judge_size, pick_augmentation
 from tltool.features.extract import extract
 from tltool.inspection.baselines import measure_baselines
+from tltool.inspection.flips import FLIP_LIMITS, changed_classes, judge_way
 from tltool.inspection.orientation import Orientation
 from tltool.inspection.size import measure_size
 from tltool.inspection.symmetry import measure_symmetry
