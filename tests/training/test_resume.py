@@ -45,6 +45,10 @@ CASES = {
     "drop": [LONG.model_copy(update={"regularizers": {"dropout": 0.3, "drop_block": 0.1, "l2_sp": 0.01}})],
     "statistics": [LONG.model_copy(update={"statistics": "learned"})],
     "kept on disk": [LONG.model_copy(update={"augmentation": "none"})],
+    "less after more": [
+        LONG.model_copy(update={"epochs": 1}),
+        LONG.model_copy(update={"trainable": "top:1", "augmentation": "none", "epochs": 2}),
+    ],
     "two stages": [STAGE.model_copy(update={"epochs": 1}), LONG.model_copy(update={"epochs": 2})],
 }
 

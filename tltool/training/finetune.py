@@ -89,6 +89,8 @@ def fine_tune(
         return score(predict_logits(model, valid, framing), valid.labels, choose_by)
 
     course = _course_of(saved, start) if saved else _Course(1, score_of(start))
+    if saved:  # before anything is computed by layers that this stage freezes and an earlier one has trained
+        model.set_weights(unpack("weights", saved.arrays, start))
     with stoppable() as asked:
         for number in range(course.stage, len(stages) + 1):
             course.stage = number
@@ -98,6 +100,8 @@ def fine_tune(
             saved = None
             if score_then < course.best_score:
                 course.best_score, course.best = score_then, weights
+            if asked():
+                raise KeyboardInterrupt
             if weights is None:
                 break
             model.set_weights(weights)
@@ -163,7 +167,7 @@ class _Tuned:
                     say=lambda text: events.emit("note", text=text),
                 )
             )
-            trained.prepare(events.report)
+            trained.prepare(self._report)
             if OPTIMIZERS[stage.optimizer].full_batch:
                 found = minimize_stage(trained, events, self.asked, deadline)
             else:
@@ -171,6 +175,12 @@ class _Tuned:
             if not keep_scratch:
                 trained.clear()
         return found
+
+    def _report(self, task: str, done: int, total: int) -> None:
+        """Tells of work that no checkpoint is needed for, and stops it where somebody asked to."""
+        self.events.report(task, done, total)
+        if self.asked():
+            raise KeyboardInterrupt
 
     def _descend(
         self, trained: StageNetwork, course: _Course, saved: Checkpoint | None, deadline: float | None
