@@ -1,7 +1,7 @@
 """One step of training on a batch: on one device or several, at once or in pieces that fit into memory."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -32,8 +32,7 @@ class TrainStep:
     def __init__(self, network: keras.Model, say: Callable[[str], None] = lambda text: None):
         self._network, self._say = network, say
         self.parts = 1
-        self._gradients: Callable | None = None
-        self._replicated: Callable | None = None
+        self._pieces: Pieces | None = None
 
     def __call__(self, inputs: Inputs, targets: np.ndarray, weights: np.ndarray | None = None) -> float:
         """One optimizer step; gives the loss before it, penalties included.
@@ -47,10 +46,10 @@ class TrainStep:
             OutOfMemoryError: if it did not fit. Go back to weights that are whole, call `make_smaller`, try again.
         """
         given = (list(inputs) if isinstance(inputs, (list, tuple)) else inputs), targets, weights
+        # Keras shares a batch among devices itself on JAX; on TensorFlow `train_on_batch` gives each of them all of it.
+        shares = replicas() == 1 or keras.backend.backend() == "jax"
         try:
-            if self.parts > 1:
-                return self._in_parts(*given)
-            return self._over_devices(*given) if replicas() > 1 else self._whole(*given)
+            return self._whole(*given) if self.parts == 1 and shares else self._in_parts(*given)
         except Exception as error:
             if is_out_of_memory(error):
                 raise OutOfMemoryError(str(error)) from error
@@ -74,31 +73,24 @@ class TrainStep:
         )
 
     def _whole(self, inputs: Any, targets: np.ndarray, weights: np.ndarray | None) -> float:
+        inputs, targets, weights = padded(inputs, targets, weights, replicas())
         return float(self._network.train_on_batch(inputs, targets, sample_weight=weights))
 
     def _in_parts(self, inputs: Any, targets: np.ndarray, weights: np.ndarray | None) -> float:
-        network, count = self._network, len(targets)
-        if self._gradients is None:
-            self._gradients = GRADIENTS[keras.backend.backend()](network)
+        if self._pieces is None:
+            self._network.optimizer.build(self._network.trainable_variables)  # nothing where it is already
+            self._pieces = PIECES[keras.backend.backend()](self._network)
+        count = len(targets)
         size, total, sums = -(-count // self.parts), 0.0, None
         for start in range(0, count, size):
-            piece = slice(start, start + size)
-            share = len(targets[piece]) / count
-            own = None if weights is None else weights[piece]
-            loss, gradients = self._gradients(_cut(inputs, piece), targets[piece], own)
-            total += share * float(loss)
-            gradients = [gradient * share for gradient in gradients]
-            sums = gradients if sums is None else [a + b for a, b in zip(sums, gradients, strict=True)]
-        network.optimizer.apply(sums, network.trainable_variables)
+            rows = slice(start, start + size)
+            share = np.float32(len(targets[rows]) / count)
+            own = None if weights is None else weights[rows]
+            piece = padded(_cut(inputs, rows), targets[rows], own, replicas())
+            loss, sums = self._pieces.add(sums, share, *piece)
+            total += float(loss)
+        self._pieces.apply(sums)
         return total
-
-    def _over_devices(self, inputs: Any, targets: np.ndarray, weights: np.ndarray | None) -> float:
-        inputs, targets, weights = padded(inputs, targets, weights, replicas())
-        if keras.backend.backend() == "jax":
-            return self._whole(inputs, targets, weights)
-        if self._replicated is None:
-            self._replicated = _replicated_on_tensorflow(self._network)
-        return float(self._replicated(inputs, targets, weights))
 
 
 def is_out_of_memory(error: Exception) -> bool:
@@ -111,11 +103,13 @@ def is_out_of_memory(error: Exception) -> bool:
 
 def padded(
     inputs: Any, targets: np.ndarray, weights: np.ndarray | None, count: int
-) -> tuple[Any, np.ndarray, np.ndarray]:
+) -> tuple[Any, np.ndarray, np.ndarray | None]:
     """A batch that `count` devices can share equally, with the mean loss of the given one.
 
     What is filled up has a weight of 0, and the others weigh more for it: a mean divides by all of them.
     """
+    if count == 1:
+        return inputs, targets, weights
     pictures = len(targets)
     size = -(-pictures // count) * count
     weights = np.ones(pictures, np.float32) if weights is None else weights
@@ -128,71 +122,109 @@ def _cut(inputs: Any, rows: Any) -> Any:
     return [array[rows] for array in inputs] if isinstance(inputs, list) else inputs[rows]
 
 
-def _gradients_on_tensorflow(network: keras.Model) -> Callable:
+class Pieces(NamedTuple):
+    """What a step in pieces is made of.
+
+    Attributes:
+        add: Of (sums, share, inputs, targets, weights); gives the piece's loss times its share of the batch, and the
+            sums with its gradients times that; they are None before the first piece.
+        apply: The optimizer's step with these sums.
+    """
+
+    add: Callable[..., tuple[Any, Any]]
+    apply: Callable[[Any], None]
+
+
+def _pieces_on_tensorflow(network: keras.Model) -> Pieces:
     import tensorflow as tf
 
-    @tf.function(autograph=False, reduce_retracing=True)
-    def gradients(inputs: Any, targets: Any, weights: Any) -> tuple[Any, list]:
+    strategy = tf.distribute.get_strategy()  # the default one, with one device, runs all this as it stands
+    devices, total = strategy.num_replicas_in_sync, tf.distribute.ReduceOp.SUM
+    compiled = tf.function(autograph=False, reduce_retracing=True)
+
+    @tf.function(autograph=False, reduce_retracing=True, jit_compile=network.jit_compile)
+    def differentiated(inputs: Any, targets: Any, weights: Any) -> tuple[Any, list]:
         with tf.GradientTape() as tape:
             predicted = network(inputs, training=True)
+            # Keras divides it by the number of devices.
             loss = network.compute_loss(x=inputs, y=targets, y_pred=predicted, sample_weight=weights, training=True)
         found = tape.gradient(loss, network.trainable_variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        return loss, found
+        return loss, [tf.convert_to_tensor(gradient) for gradient in found]
 
-    return gradients
+    def add_own(sums: list | None, share: Any, inputs: Any, targets: Any, weights: Any) -> tuple[Any, list]:
+        loss, found = differentiated(inputs, targets, weights)
+        found = [share * gradient for gradient in found]
+        return share * loss, found if sums is None else [a + b for a, b in zip(sums, found, strict=True)]
+
+    def apply_own(sums: list) -> None:
+        if devices > 1:
+            # An optimizer clips what each device has, and adds up only then: so the first gives the sum, others zeros.
+            context = tf.distribute.get_replica_context()
+            first = tf.cast(tf.equal(context.replica_id_in_sync_group, 0), tf.float32)
+            sums = [first * gradient for gradient in context.all_reduce(total, sums)]
+        network.optimizer.apply(sums, network.trainable_variables)
+
+    @compiled
+    def add(sums: list | None, share: Any, piece: tuple) -> tuple[Any, list]:
+        losses, sums = strategy.run(add_own, args=(sums, share, *piece))
+        return strategy.reduce(total, losses, axis=None), sums
+
+    def split(array: np.ndarray) -> Any:
+        own = np.split(array, devices)
+        return strategy.experimental_distribute_values_from_function(
+            lambda context: tf.constant(own[context.replica_id_in_sync_group])
+        )
+
+    def add_piece(sums: list | None, share: Any, *piece: Any) -> tuple[Any, list]:
+        return add(sums, share, piece if devices == 1 else tf.nest.map_structure(split, piece))
+
+    return Pieces(add_piece, compiled(lambda sums: strategy.run(apply_own, args=(sums,))))
 
 
-def _gradients_on_jax(network: keras.Model) -> Callable:
+def _pieces_on_jax(network: keras.Model) -> Pieces:
     import jax
 
-    def loss_of(values: list, fixed: list, inputs: Any, targets: Any, weights: Any) -> tuple[Any, list]:
-        mapping = [*zip(network.trainable_variables, values, strict=True)]
-        mapping += zip(network.non_trainable_variables, fixed, strict=True)
+    optimizer, trained, fixed = network.optimizer, network.trainable_variables, network.non_trainable_variables
+
+    def loss_of(values: list, others: list, inputs: Any, targets: Any, weights: Any) -> tuple[Any, list]:
+        mapping = [*zip(trained, values, strict=True), *zip(fixed, others, strict=True)]
         with keras.StatelessScope(state_mapping=mapping, collect_losses=True) as scope:
             predicted = network(inputs, training=True)
             loss = network.compute_loss(x=inputs, y=targets, y_pred=predicted, sample_weight=weights, training=True)
-        moved = [scope.get_current_value(variable) for variable in network.non_trainable_variables]
-        return loss, moved
+        return loss, [scope.get_current_value(variable) for variable in fixed]
 
-    compiled = jax.jit(jax.value_and_grad(loss_of, has_aux=True))
+    differentiated = jax.jit(jax.value_and_grad(loss_of, has_aux=True))
+    step = jax.jit(optimizer.stateless_apply)
 
-    def gradients(inputs: Any, targets: Any, weights: Any) -> tuple[Any, list]:
-        values = [variable.value for variable in network.trainable_variables]
-        fixed = [variable.value for variable in network.non_trainable_variables]
-        (loss, moved), found = compiled(values, fixed, inputs, targets, weights)
-        for variable, value in zip(network.non_trainable_variables, moved, strict=True):
-            variable.assign(value)
-        return loss, found
+    def add(sums: list | None, share: Any, *piece: Any) -> tuple[Any, list]:
+        piece = jax.tree.map(_split_on_jax, piece)
+        (loss, moved), found = differentiated(_values(trained), _values(fixed), *piece)
+        _assign(fixed, moved)
+        found = [share * gradient for gradient in found]
+        return share * loss, found if sums is None else [a + b for a, b in zip(sums, found, strict=True)]
 
-    return gradients
+    def apply(sums: list) -> None:
+        values, slots = step(_values(optimizer.variables), sums, _values(trained))
+        _assign([*trained, *optimizer.variables], [*values, *slots])
+
+    return Pieces(add, apply)
 
 
-GRADIENTS = {"tensorflow": _gradients_on_tensorflow, "jax": _gradients_on_jax}
+PIECES = {"tensorflow": _pieces_on_tensorflow, "jax": _pieces_on_jax}
 
 
-def _replicated_on_tensorflow(network: keras.Model) -> Callable:
-    """A step in which each device gets its own share: `train_on_batch` would give each of them the whole batch."""
-    import tensorflow as tf
+def _split_on_jax(array: np.ndarray) -> Any:
+    """An array as the devices share it."""
+    spread = keras.distribution.distribution()
+    if spread is None:
+        return array
+    return keras.distribution.distribute_tensor(array, spread.get_data_layout(array.shape))
 
-    strategy = tf.distribute.get_strategy()
-    count = strategy.num_replicas_in_sync
 
-    @tf.function(autograph=False, reduce_retracing=True)
-    def step(batch: Any) -> Any:
-        def on_one(shared: Any) -> Any:
-            return network.train_step(shared)["loss"]
+def _values(variables: Sequence[keras.Variable]) -> list:
+    return [variable.value for variable in variables]
 
-        return strategy.reduce(tf.distribute.ReduceOp.MEAN, strategy.run(on_one, args=(batch,)), axis=None)
 
-    def share(array: np.ndarray) -> Any:
-        parts = np.split(array, count)
-        return strategy.experimental_distribute_values_from_function(
-            lambda context: tf.constant(parts[context.replica_id_in_sync_group])
-        )
-
-    def run(inputs: Any, targets: np.ndarray, weights: np.ndarray) -> Any:
-        network.reset_metrics()
-        shared = [share(array) for array in inputs] if isinstance(inputs, list) else share(inputs)
-        return step((shared, share(targets), share(weights)))
-
-    return run
+def _assign(variables: Sequence[keras.Variable], values: Sequence[Any]) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
