@@ -1,7 +1,7 @@
 """Claim: a run that is killed at any moment and resumed ends with the same weights, bit for bit: 20 of 20.
 
 Trains once without interruption; then, once for each kill, another run that is killed (`kill -9`) at a random moment
-of its life, between its first second and its last, and resumed with `tltool resume`. Compares all weights and scores.
+of its life, between its first event and its last, and resumed with `tltool resume`. Compares all weights and scores.
 
     python benchmarks/kills.py [FOLDER OF IMAGE SETS] [--kills N] [--lite]     --lite: EfficientNet-Lite0 at 64 pixels
 """
@@ -37,16 +37,25 @@ def scores_of(run: Path) -> dict:
     return json.loads((run / "metrics.json").read_text("utf-8")) | {"seconds": None}
 
 
-def killed(arguments: list[str], after: float) -> bool:
-    """Whether the process was still alive after so many seconds, and was killed."""
-    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+def events_of(run: Path) -> int:
+    """How many lines it has written into `events.jsonl`."""
     try:
-        process.wait(after)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        return True
-    return False
+        return (run / "events.jsonl").read_bytes().count(b"\n")
+    except OSError:
+        return 0
+
+
+def killed(arguments: list[str], run: Path, after: int, moment: float) -> bool:
+    """Whether the process was alive some moment after so many events, and was killed."""
+    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    while events_of(run) < after and process.poll() is None:
+        time.sleep(0.005)
+    time.sleep(moment)
+    if process.poll() is not None:
+        return False
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    return True
 
 
 def main() -> None:
@@ -60,16 +69,14 @@ def main() -> None:
         os.environ["TLTOOL_CACHE"] = str(Path(folder, "cache"))
         whole = Path(folder, "whole")
         subprocess.run(fit(data, whole, backbone), check=True, capture_output=True)  # fills the cache
-        whole = Path(folder, "timed")
-        start = time.perf_counter()
+        whole = Path(folder, "cached")
         subprocess.run(fit(data, whole, backbone), check=True, capture_output=True)
-        seconds = time.perf_counter() - start
-        expected, scores = weights_of(whole), scores_of(whole)
-        print(f"without a kill: {seconds:.1f} s")
+        expected, scores, events = weights_of(whole), scores_of(whole), events_of(whole)
+        print(f"without a kill: {events} events")
         for number in range(count):
             run = Path(folder, f"run-{number}")
-            moment = chance.uniform(1, seconds)
-            was_killed = killed(fit(data, run, backbone), moment)
+            moment = chance.randrange(1, events)
+            was_killed = killed(fit(data, run, backbone), run, moment, chance.uniform(0, 0.2))
             kills += was_killed
             checkpoints += any((run / "checkpoints").glob("*.npz"))
             if not run.exists():  # killed before there was a run to resume
@@ -79,7 +86,8 @@ def main() -> None:
             equal = all(np.array_equal(a, b) for a, b in zip(weights_of(run), expected, strict=True))
             equal &= scores_of(run) == scores
             same += equal
-            print(f"killed after {moment:5.1f} s: {'the same' if equal else 'DIFFERENT'}", flush=True)
+            result = "the same" if equal else "DIFFERENT"
+            print(f"{'killed' if was_killed else 'done'} after {moment} events: {result}", flush=True)
     print(f"{kills} killed, {checkpoints} of them with checkpoints, {same} of {count} with the same weights and scores")
 
 
