@@ -21,6 +21,8 @@ from tltool.doctor.checkup import check_up
 from tltool.errors import DataError, RunError
 from tltool.evaluation.multi_label import MultiLabelMetrics
 from tltool.run import evaluate_run
+from tltool.training import train
+from tltool.training.fine_tuning import FineTuning
 
 FINE = (*TINY, "stages.top.epochs=2", "stages.top.batch_size=16", "stages.top.learning_rate=0.003")
 
@@ -73,6 +75,25 @@ def test_several_labels_are_learned_and_scored(run):
     state = json.loads((run.path / "run.json").read_text("utf-8"))
     assert state["mean_average_precision"] == run.metrics.mean_average_precision
     assert "top1" not in state
+
+
+def test_a_resumed_run_decides_from_the_same_probability(several, tmp_path, monkeypatch):
+    """The probe has learned from augmented views, and is handed back: its threshold is made from them too."""
+
+    def hand_back(model, *_, **__):
+        return FineTuning("log_loss", 0.5, 0.6, 0.0, 0.5)
+
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    settings = (*FINE, "head.views=1", 'head.augmentation="standard"')
+    monkeypatch.setattr(train, "fine_tune", hand_back)
+    whole = tl.fit(several, "finetune-top", out=tmp_path / "whole", settings=settings)
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "fine_tune", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            tl.fit(several, "finetune-top", out=tmp_path / "run", settings=settings)
+    assert tl.resume(tmp_path / "run").labels == whole.labels
 
 
 def test_several_labels_are_predicted_from_run_and_export(run, several, tmp_path):

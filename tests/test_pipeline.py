@@ -22,9 +22,12 @@ from tltool.errors import DataError, RecipeError, RunError
 from tltool.evaluation.inference import classify
 from tltool.evaluation.metrics import score
 from tltool.features.extract import content_keys
+from tltool.heads.network import CLIP
 from tltool.recipes import load_recipe, recipe_files
 from tltool.run import evaluate_run
+from tltool.training import train as module_of_training
 from tltool.training.events import read_events
+from tltool.training.run_folder import RunFolder
 
 FILES = {
     ".lock",
@@ -241,6 +244,44 @@ def test_a_run_that_ends_early_says_so(photos, tmp_path, monkeypatch, error, sta
             use()
     with pytest.raises(RunError, match="already holds a run"):
         tl.fit(photos, "linear-probe", out=tmp_path / "run", settings=TINY)
+
+
+def test_a_size_that_is_left_to_the_pictures_is_that_of_a_probe_too(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(carry_out, "pick_image_size", lambda *_: (64, "Larger."))
+    settings = ("backbone=tiny_random", 'image_size="auto"')
+    run = tl.fit(photos, out=tmp_path / "run", settings=settings)
+    assert not load_recipe(run.folder.recipe).stages, "the table picks a probe"
+    assert load_recipe(run.folder.recipe).image_size == 64
+    assert run.model.get_layer(CLIP).output.shape[1] == 64
+    assert strict(run.folder.metrics)["top1"] == recompute(run).top1
+
+
+def test_a_resumption_that_is_refused_can_be_put_right(photos, tmp_path, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module_of_training, "fine_tune", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            tl.fit(photos, "finetune-top", out=tmp_path / "run", settings=SETTINGS["finetune-top"])
+    probe = tmp_path / "run" / "probe.npz"
+    whole = probe.read_bytes()
+    probe.write_bytes(whole[:100])
+    with pytest.raises(RunError, match="cannot be read"):
+        tl.resume(tmp_path / "run")
+    assert tl.open_run(tmp_path / "run").folder.read_state()["state"] == "stopped"
+    probe.write_bytes(whole)
+    assert tl.resume(tmp_path / "run").metrics.pictures == 6
+
+
+def test_what_a_search_has_found_is_the_recipe_of_a_run_that_was_killed_in_its_last_moment(tmp_path):
+    run = RunFolder(shutil.copytree(finished_run().path, tmp_path / "run"))
+    run.write_state(state="running")
+    found = load_recipe(run.recipe).model_copy(update={"summary": "Found."}).to_toml()
+    run.found_recipe.write_text(found, "utf-8")
+    assert tl.resume(run.path).folder.read_state()["state"] == "done"
+    assert run.recipe.read_text("utf-8") == found
+    assert not run.found_recipe.exists()
 
 
 def test_evaluate_leaves_out_what_was_learned(tmp_path):

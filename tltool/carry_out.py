@@ -18,7 +18,7 @@ from tltool.data.dataset import load_index
 from tltool.data.typical_size import typical_side
 from tltool.decision import Decision, decide, pick_image_size
 from tltool.doctor.checkup import Checkup, check_up
-from tltool.errors import DataError, StoppedError, TltoolError
+from tltool.errors import DataError, RunError, StoppedError, TltoolError
 from tltool.evaluation.evaluate import score_any
 from tltool.evaluation.inference import classify
 from tltool.export.bundle import Labels, write_labels
@@ -69,28 +69,30 @@ def carry_out(folder: RunFolder, listener: Listener | None) -> Run:
         TltoolError: if it cannot be carried out.
     """
     request = read_request(folder.request)
-    with holding(folder), terminable(), ExitStack() as context:
+    with holding(folder) as spent, terminable(), ExitStack() as context:
         loggers = [TensorBoardLog(folder.tensorboard)]
         if request.mlflow:
             loggers.append(MLflowLog(request.mlflow, folder))
         events = context.enter_context(closing(EventLog(folder.events, *loggers, listener)))
-        spent, start = folder.read_state().get("spent", 0.0), time.monotonic()
+        start = time.monotonic()
         try:
-            with logging_to(folder.log), turn(folder, lambda text: events.emit("note", text=text)):
+            with _stopping_on_full_disks(folder), logging_to(folder.log), turn(folder, events.note), distribution():
                 start = time.monotonic()  # waiting for others is no work
+                folder.write_state(working_since=time.time())
                 deadline = None if request.budget is None else start + request.budget - spent
-                with distribution(), _stopping_on_full_disks(folder):
-                    if folder.metrics.exists():  # killed in its very last moment
-                        _finish(folder, events)
-                    else:
-                        _fit(folder, request, events, deadline, start - spent)
+                if folder.metrics.exists():  # killed in its very last moment
+                    _finish(folder, events)
+                else:
+                    _fit(folder, request, events, deadline, start - spent)
         except BaseException as error:
-            stopped = isinstance(error, KeyboardInterrupt | StoppedError)
+            # What is refused, such as a checkpoint of another backend, can be put right.
+            stopped = isinstance(error, KeyboardInterrupt | StoppedError | RunError)
             if isinstance(error, KeyboardInterrupt):
-                events.emit("note", text=f"Stopped. `tltool resume {folder.path}` goes on from here.")
+                events.note(f"Stopped. `tltool resume {folder.path}` goes on from here.")
             state, reason = "stopped" if stopped else "failed", str(error) or type(error).__name__
             with suppress(OSError, TltoolError):  # a full disk must not hide what went wrong
-                folder.write_state(state=state, reason=reason, spent=spent + time.monotonic() - start)
+                spent += time.monotonic() - start
+                folder.write_state(state=state, reason=reason, spent=spent, working_since=None)
             events.emit("end", state=state, reason=str(error))
             raise
     return Run(folder)
@@ -131,9 +133,9 @@ def _fit(folder: RunFolder, request: Request, events: EventLog, deadline: float 
     checkup, features = read_set(data, backbone, events.report, extra_poolings(first.head.pooling))
     data = checkup.data
     for problem in data.problems:
-        events.emit("note", text=f"Left out: {problem}")
+        events.note(f"Left out: {problem}")
     for note in data.notes:
-        events.emit("note", text=note)
+        events.note(note)
     baselines: tuple[Baseline, ...] = ()
     if folder.probe.exists():
         recipe = chosen
@@ -142,15 +144,16 @@ def _fit(folder: RunFolder, request: Request, events: EventLog, deadline: float 
         write_json(folder.seen, [features.keys[i] for i in data.indices("train", "valid")])
         recipe, baselines = _decide(folder, request, chosen, checkup, features, backbone, events)
         recipe = _settle_size(recipe, data, seed, events)
-        if recipe.stages and (recipe.size_in_pixels or backbone.image_size) != backbone.image_size:
+        if (recipe.size_in_pixels or backbone.image_size) != backbone.image_size:
             events.emit("stage", text=f"Reading {len(data)} pictures at {recipe.image_size} pixels")
             backbone = backbone_of(recipe)
             checkup, features = read_set(data, backbone, events.report, extra_poolings(recipe.head.pooling))
+            baselines = ()
         write_text(folder.recipe, recipe.to_toml())
         folder.write_state(recipe=recipe.name)
     if deadline is not None and recipe.stages and not request.searching:
         for line in forecast(recipe, backbone, data, deadline - time.monotonic()):
-            events.emit("note", text=line)
+            events.note(line)
     searched = request.searching, request.trials
     trained = train(recipe, backbone, data, features, baselines, folder, seed, events, deadline, *searched)
     write_labels(folder.labels, Labels(data.class_names, trained.threshold))
@@ -158,9 +161,8 @@ def _fit(folder: RunFolder, request: Request, events: EventLog, deadline: float 
     seconds = time.monotonic() - start
     about = {"recipe": recipe.name, "l2": trained.l2, "seconds": seconds}
     tuning = {} if trained.fine_tuning is None else {"validation": trained.fine_tuning.to_json()}
+    write_text(folder.found_recipe, trained.recipe.to_toml())
     write_json(folder.metrics, scores | about | tuning)
-    # After the scores: a resumed search must find the recipe that its trials were made for, or nothing left to do.
-    write_text(folder.recipe, trained.recipe.to_toml())
     _finish(folder, events)
 
 
@@ -169,6 +171,8 @@ def _finish(folder: RunFolder, events: EventLog) -> None:
     metrics = json.loads(folder.metrics.read_text("utf-8"))
     main = {name: metrics[name] for name in MAIN_SCORES if name in metrics}
     seconds, pictures = metrics["seconds"], len(load_index(folder.data))
+    with suppress(FileNotFoundError):
+        folder.found_recipe.replace(folder.recipe)
     events.emit("end", state="done", seconds=seconds, **main)
     folder.write_state(state="done", reason=None, pictures=pictures, seconds=seconds, **main)
     # After the state: killed in between, a run that has its checkpoints is resumed from its last step.
@@ -190,7 +194,7 @@ def _decide(
     facts = inspect_features(checkup, features, backbone, seed, events.report)
     for finding in facts.health.findings:
         if finding.severity == "error":
-            events.emit("note", text=f"The doctor: {finding.message} {finding.fix}")
+            events.note(f"The doctor: {finding.message} {finding.fix}")
     decision = decide(facts)
     recipe = chosen or load_recipe(decision.recipe, request.settings)
     if recipe.leaves_augmentation:
@@ -213,7 +217,7 @@ def _settle_size(recipe: Recipe, data: Dataset, seed: int, events: EventLog) -> 
     if recipe.image_size != AUTO:
         return recipe
     pixels, reason = pick_image_size(typical_side(data, seed), native_image_size(recipe.backbone))
-    events.emit("note", text=reason)
+    events.note(reason)
     return recipe.model_copy(update={"image_size": pixels})
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import keras
+import numpy as np
 import pytest
 
 from tltool.training import devices
@@ -97,3 +98,15 @@ def test_another_precision_ends_with_the_block_and_leaves_weights_alone():
         assert model(keras.ops.ones((1, 4, 4, 3))).dtype == "float32"
     assert model.get_layer("conv").compute_dtype == "float32"
     assert {variable.dtype for variable in model.variables} == {"float32"}
+
+
+def test_predictions_are_made_in_the_precision_of_the_moment():
+    picture = keras.Input((16,))
+    model = keras.Model(picture, keras.layers.Dense(2)(keras.layers.Dense(64)(picture)))
+    x = np.random.default_rng(0).normal(size=(8, 16)).astype(np.float32)
+    plain = model.predict_on_batch(x)
+    with computing_in(model, "mixed_bfloat16"):
+        half = model.predict_on_batch(x)
+        np.testing.assert_array_equal(half, keras.ops.convert_to_numpy(model(x)))
+    assert np.abs(half - plain).max() > 1e-3
+    np.testing.assert_array_equal(model.predict_on_batch(x), plain)

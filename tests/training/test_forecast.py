@@ -74,6 +74,28 @@ def test_measuring_moves_nothing(backbone):
     assert flags == [layer.trainable for layer in backbone.network.layers]
 
 
+def test_a_budget_that_is_used_up_holds_nothing(monkeypatch, backbone, data):
+    lines = told(monkeypatch, load_recipe("finetune-top").with_augmentation("none"), backbone, data, budget=-3.0)
+    assert all(line.endswith("the budget holds 0% of that.") for line in lines)
+
+
+@pytest.mark.parametrize("most", [2, 0])
+def test_measuring_does_with_what_memory_there_is(backbone, data, monkeypatch, most):
+    flags, timed, tried = [layer.trainable for layer in backbone.network.layers], forecasting._timed, []
+
+    def tight(model, count):
+        tried.append(count)
+        if count > most:
+            raise MemoryError
+        return timed(model, count)
+
+    monkeypatch.setattr(forecasting, "_timed", tight)
+    lines = forecast(load_recipe("finetune-top").with_augmentation("none"), backbone, data, 100.0)
+    assert tried == ([8, 4, 2] if most else [8, 4, 2, 1])
+    assert ("no memory" in lines[0]) == (most == 0)
+    assert flags == [layer.trainable for layer in backbone.network.layers]
+
+
 @pytest.mark.parametrize(("number", "text"), [(40.4, "40 s"), (125, "2 min"), (7200, "2.0 h")])
 def test_durations(number, text):
     assert duration(number) == text

@@ -129,3 +129,17 @@ def test_without_locks_the_heartbeat_keeps_others_away(run, monkeypatch, caplog)
     os.utime(run.heartbeat, (0, 0))
     with holding(run):
         pass
+
+
+def test_time_that_a_killed_process_worked_counts(run):
+    with holding(run) as spent:
+        assert spent == 0.0
+        run.write_state(working_since=time.time() - 100.0)  # and killed: nobody says how it ended
+    with holding(run) as spent:
+        assert spent == pytest.approx(100.0, abs=1.0)
+        os.utime(run.heartbeat, (time.time() + 900.0,) * 2)  # waiting its turn is no work
+    with holding(run) as spent:
+        assert spent == pytest.approx(100.0, abs=1.0)
+        run.write_state(state="stopped", spent=120.0, working_since=None)
+    with holding(run) as spent:
+        assert spent == 120.0

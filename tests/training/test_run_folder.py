@@ -1,6 +1,7 @@
 """Run folders: made once, never over something else, and telling the truth about runs that are gone."""
 
 import json
+import logging
 import os
 import socket
 import subprocess
@@ -11,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tltool.errors import RunError
+from tltool.errors import RunError, StoppedError
 from tltool.training import run_folder
-from tltool.training.run_folder import RunFolder, create_run, list_runs, new_run_path
+from tltool.training.run_folder import RunFolder, create_run, list_runs, logging_to, new_run_path
 from tltool.training.run_lock import lock_of
 
 
@@ -209,3 +210,14 @@ def test_a_new_run_path_that_cannot_be_made(tmp_path):
     for parent in ("file", "gone"):
         with pytest.raises(RunError, match=r"ants-1: the run cannot be written there .* Give another --out"):
             new_run_path("ants", tmp_path / parent)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full: Linux")
+def test_a_log_that_cannot_be_written_hides_nothing(capsys):
+    def stop() -> None:
+        logging.getLogger("tltool.test").info("a line")
+        raise StoppedError("the reason")
+
+    with pytest.raises(StoppedError, match=r"^the reason$"), logging_to(Path("/dev/full")):
+        stop()
+    assert capsys.readouterr().err == ""

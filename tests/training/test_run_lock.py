@@ -1,5 +1,6 @@
 """Looking at a lock: it disturbs nobody, whoever looks and however often."""
 
+import fcntl
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -8,7 +9,10 @@ from tltool.training import run_lock
 from tltool.training.run_lock import is_held, lock_of
 
 
-def test_a_lock_is_held_while_somebody_has_it(tmp_path):
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_lock_is_held_while_somebody_has_it(tmp_path, monkeypatch, shared):
+    if not shared:
+        monkeypatch.setattr(run_lock, "fcntl", None)
     path = tmp_path / ".lock"
     assert is_held(path) is False
     assert not path.exists()
@@ -37,9 +41,12 @@ def test_a_holder_is_not_kept_out_by_those_who_look(tmp_path):
 
 @pytest.mark.parametrize("fault", [PermissionError(), OSError(37, "No locks available"), NotImplementedError()])
 def test_a_file_system_that_cannot_tell(tmp_path, monkeypatch, fault):
-    def refuse(path):
+    def refuse(*_):
         raise fault
 
     (tmp_path / ".lock").touch()
-    monkeypatch.setattr(run_lock, "lock_of", refuse)
+    monkeypatch.setattr(run_lock, "_is_taken", refuse)
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    assert is_held(tmp_path / ".lock") is None
+    monkeypatch.setattr(run_lock, "fcntl", None)
     assert is_held(tmp_path / ".lock") is None

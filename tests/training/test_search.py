@@ -62,7 +62,8 @@ def test_a_stopped_search_goes_on_with_what_it_knows(pictures, tmp_path, monkeyp
     study = optuna.load_study(study_name="tltool", storage=f"sqlite:///{tmp_path / 'study.db'}")
     states = [trial.state.name for trial in study.trials]
     assert states[:3] == ["COMPLETE", "COMPLETE", "FAIL"]
-    assert len(states) == 4
+    assert len(states) == 5, "the one that was stopped does not count"
+    assert study.trials[3].params == study.trials[2].params
     assert tuning.blended == study.best_value
     # Where no trial is better, or there are none to come, the best of before comes out, weights and all.
     again = make_bench(pictures)
@@ -82,6 +83,8 @@ def test_without_time_the_probe_comes_out(pictures, tmp_path):
     found, tuning = searched(bench, tmp_path, 3, seconds=-1)
     assert found == recipe()
     assert not tuning.kept
+    logits = bench.model.predict_on_batch(next(bench.valid.read(bench.backbone.framing, 64)).pixels)
+    assert tuning.probe == tuning.blended == pytest.approx(score(logits, bench.valid.labels, "log_loss"), abs=1e-5)
     assert same(before, bench.model.get_weights())
 
 
@@ -123,6 +126,25 @@ def test_what_is_varied(pictures):
     assert stage.trainable == "head"
     assert stage.augmentation["rotate"]["degrees"] == 5
     assert "depth" not in own_numbers(recipe(trainable=("stage1",)), backbone)
+
+
+def test_stages_keep_decays_of_their_own_until_another_is_tried(pictures):
+    backbone = make_bench(pictures).backbone
+    first, last = (recipe(layer_decay=decay).stages[0] for decay in (0.8, 0.3))
+    plain = recipe().model_copy(update={"stages": (first, last)})
+    assert vary(plain, backbone, optuna.trial.FixedTrial(own_numbers(plain, backbone))) == plain
+    numbers = own_numbers(plain, backbone) | {"layer_decay": 0.9}
+    assert [stage.layer_decay for stage in vary(plain, backbone, optuna.trial.FixedTrial(numbers)).stages] == [0.9] * 2
+
+
+def test_a_first_trial_that_was_killed_comes_first_again(pictures, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(searching, "vary", lambda *_: 1 / 0)  # before it has drawn a number
+        with pytest.raises(ZeroDivisionError):
+            searched(make_bench(pictures), tmp_path, 1)
+    bench = make_bench(pictures)
+    found, _ = searched(bench, tmp_path, 1)
+    assert found == recipe()
 
 
 def test_the_strength_of_a_policy():

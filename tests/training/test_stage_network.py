@@ -6,7 +6,7 @@ import pytest
 
 from tests.training.bench import SIZE, STAGE, Bench, make_bench
 from tltool.data.decoding import Framing
-from tltool.errors import RegularizerError
+from tltool.errors import RegularizerError, StoppedError
 from tltool.training import stage_network, stored_rows
 from tltool.training.selection import select_trainable
 from tltool.training.stage_network import StageNetwork
@@ -145,6 +145,58 @@ def test_a_full_disk_is_said_and_nothing_is_kept(pictures, tmp_path, monkeypatch
         trained.compile(keras.optimizers.SGD(0.05))
         assert np.isfinite(losses(trained)).all()
     assert "too little space to keep what the frozen layers give" in told[0]
+
+
+def test_a_stage_goes_on_as_it_began(pictures, tmp_path, monkeypatch):
+    """What the frozen part gives is the same from disk and anew, but for the last digits."""
+    bench = make_bench(pictures)
+    select_trainable(bench.model, bench.backbone, "top:1")
+    given = bench.model, STAGE.model_copy(update={"trainable": "top:1"}), bench.train, bench.valid, Framing(SIZE), 0
+    with StageNetwork(*given, scratch=tmp_path) as trained:
+        trained.prepare()
+        assert trained.keeps_rows
+    monkeypatch.setattr(stored_rows, "FREE_KEPT", 10**18)
+    with StageNetwork(*given, scratch=tmp_path) as trained:
+        trained.prepare()
+        assert trained.keeps_rows, "all rows are there: no room is needed"
+        trained.clear()
+    with StageNetwork(*given, scratch=tmp_path) as trained, pytest.raises(StoppedError, match="Make room"):
+        trained.prepare(keep=True)
+    monkeypatch.undo()
+    with StageNetwork(*given, scratch=tmp_path) as trained:
+        trained.prepare(keep=False)
+        assert not trained.keeps_rows
+
+
+def test_fixed_views_are_mixed_across_classes(pictures, tmp_path):
+    """The set lies class by class; batches do not."""
+    bench = make_bench(pictures)
+    select_trainable(bench.model, bench.backbone, "top:1")
+    bench.train = bench.train.take(np.argsort(bench.train.labels, kind="stable"))
+    stage = STAGE.model_copy(
+        update={"trainable": "top:1", "augmentation": {"mix_up": 1.0}, "views": 1, "batch_size": 4}
+    )
+    with StageNetwork(bench.model, stage, bench.train, bench.valid, Framing(SIZE), 0, scratch=tmp_path) as trained:
+        trained.prepare()
+        everything = np.arange(len(bench.train))
+        targets = np.concatenate([examples.targets for examples in trained.batches(everything, 1)])
+    own = targets[everything, bench.train.labels]
+    assert own.mean() > 0.5, "each row is of the picture that it is asked for as"
+    assert (own < 1 - 1e-6).mean() > 0.4
+
+
+def test_a_picture_that_comes_again_is_drawn_for_anew(pictures):
+    bench = make_bench(pictures)
+    rare = np.flatnonzero(bench.train.labels == 2)[1:]
+    bench.train = bench.train.take(np.setdiff1d(np.arange(len(bench.train)), rare))
+    with network(bench, balance="sampling", augmentation="standard", batch_size=4) as trained:
+        order = trained.order(1)
+        pixels = np.concatenate([examples.pixels for examples in trained.batches(order, 1)])
+        rest = np.concatenate([examples.pixels for examples in trained.batches(order, 1, done=8)])
+    np.testing.assert_array_equal(pixels[8:], rest)
+    again = pixels[bench.train.labels[order] == 2]
+    assert len(again) > 3
+    assert len(np.unique(again, axis=0)) == len(again)
 
 
 def test_smaller_pictures_train_the_same_weights(pictures):

@@ -8,8 +8,11 @@ from tests.training.bench import STAGE, make_bench
 from tltool.errors import TltoolError
 from tltool.layers.penalties import penalized
 from tltool.optimizers.catalogue import OPTIMIZERS, get
+from tltool.optimizers.whole_set import WholeSet
+from tltool.training import finetune
 from tltool.training.checkpoints import Checkpoints
 from tltool.training.selection import select_trainable
+from tltool.training.stage_network import StageNetwork
 from tltool.training.train_step import OutOfMemoryError, TrainStep, is_out_of_memory, padded
 
 RANDOM = np.random.default_rng(0)
@@ -116,6 +119,45 @@ def test_out_of_memory_goes_on_in_pieces_from_weights_that_are_whole(pictures, t
     assert [epoch["loss"] for epoch in bench.epochs] == pytest.approx(
         [epoch["loss"] for epoch in plain.epochs], rel=1e-3
     )
+
+
+def test_out_of_memory_while_an_epoch_is_measured(pictures, monkeypatch):
+    sizes = fits(monkeypatch, 4)
+    bench = make_bench(pictures)
+    before = bench.model.get_weights()
+    select_trainable(bench.model, bench.backbone, "top:1")
+    stage = STAGE.model_copy(update={"trainable": "top:1", "augmentation": "light"})
+    given = bench.model, stage, bench.train, bench.valid, bench.backbone.framing, 0
+    with StageNetwork(*given, device=False) as trained:
+        trained.prepare()
+        assert finetune._epoch_seconds(trained) > 0
+    assert sizes == [8]
+    for then, now in zip(before, bench.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(then, now)
+
+
+def test_out_of_memory_in_a_full_batch_stage_takes_smaller_batches(pictures, monkeypatch):
+    whole = {"optimizer": "lbfgs", "learning_rate": 1.0, "schedule": "constant", "weight_decay": 0.0, "epochs": 3}
+    plain = make_bench(pictures)
+    plain.tune(STAGE.model_copy(update=whole))
+    mean, sizes = WholeSet._mean, []
+
+    def tight(self, function):
+        def computed(batch):
+            sizes.append(len(batch[1]))
+            if sizes[-1] > 4:
+                raise MemoryError
+            return function(batch)
+
+        return mean(self, computed)
+
+    monkeypatch.setattr(WholeSet, "_mean", tight)
+    bench = make_bench(pictures)
+    bench.tune(STAGE.model_copy(update=whole))
+    assert sizes[0] == 8
+    assert max(sizes[1:]) == 4
+    assert bench.texts("note")[0].startswith("Out of memory with 8 pictures at once")
+    assert bench.texts("note")[1] == plain.texts("note")[0]
 
 
 def test_one_picture_that_does_not_fit_is_an_error_with_advice():

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tltool.cache import cache_dir
 from tltool.training import turns
 from tltool.training.run_folder import RunFolder, create_run
-from tltool.training.turns import FOLDER, turn
+from tltool.training.turns import queue_folder, turn
 
 TAKE_A_TURN = """
 import sys
@@ -44,9 +43,8 @@ with turns.turn(RunFolder(Path(sys.argv[1])), print), open(sys.argv[2], "a") as 
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch) -> Path:
+def _cache(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("TLTOOL_CACHE", str(tmp_path / "cache"))
-    return cache_dir()
 
 
 def a_run(folder: Path, name: str) -> RunFolder:
@@ -55,8 +53,8 @@ def a_run(folder: Path, name: str) -> RunFolder:
     return run
 
 
-def tickets(cache: Path) -> list[str]:
-    return sorted(path.name for path in (cache / FOLDER).glob("*.ticket"))
+def tickets() -> list[str]:
+    return sorted(path.name for path in queue_folder().glob("*.ticket"))
 
 
 @contextmanager
@@ -78,7 +76,7 @@ def state_on_disk(run: RunFolder) -> str:
     return json.loads(run.state_file.read_text())["state"]
 
 
-def test_first_come_first_served_and_the_dead_are_passed_over(tmp_path, cache):
+def test_first_come_first_served_and_the_dead_are_passed_over(tmp_path):
     runs = [a_run(tmp_path, name) for name in "abc"]
     with ExitStack() as stack:
         words, processes = [], []
@@ -95,10 +93,10 @@ def test_first_come_first_served_and_the_dead_are_passed_over(tmp_path, cache):
         assert [state_on_disk(run) for run in runs[1:]] == ["running", "queued"]
         second.kill()
         assert third.stdout.readline() == "in\n"
-        assert tickets(cache) == ["00000003.ticket"]
+        assert tickets() == ["00000003.ticket"]
         let_go(third)
         assert third.wait() == 0
-    assert tickets(cache) == []
+    assert tickets() == []
 
 
 def test_never_two_at_a_time(tmp_path):
@@ -111,34 +109,44 @@ def test_never_two_at_a_time(tmp_path):
     assert told.read_text().split() == ["begins", "ends"] * 5
 
 
-def test_a_process_that_has_its_turn_has_it_for_all_its_runs(tmp_path, cache):
+def test_a_slow_queue_makes_nobody_go_first(tmp_path, monkeypatch):
+    first = turns._draw(a_run(tmp_path, "first"))
+    second = turns._draw(a_run(tmp_path, "second"))
+    monkeypatch.setattr(turns, "PATIENCE", 0.05)
+    with turns._alone(queue_folder()):
+        assert turns._before(second.path) == [first.path]
+    first.lock.release()
+    second.lock.release()
+
+
+def test_a_process_that_has_its_turn_has_it_for_all_its_runs(tmp_path):
     outer, inner = a_run(tmp_path, "outer"), a_run(tmp_path, "inner")
     with turn(outer, pytest.fail), turn(inner, pytest.fail):
-        assert tickets(cache) == ["00000001.ticket"]
-    assert tickets(cache) == []
+        assert tickets() == ["00000001.ticket"]
+    assert tickets() == []
     with turn(outer, pytest.fail):
         pass
 
 
-def test_an_interrupt_while_waiting_gives_the_place_back(tmp_path, cache):
+def test_an_interrupt_while_waiting_gives_the_place_back(tmp_path):
     def interrupt(text: str) -> None:
-        assert tickets(cache) == ["00000001.ticket", "00000002.ticket"]
+        assert tickets() == ["00000001.ticket", "00000002.ticket"]
         raise KeyboardInterrupt
 
     with taking_a_turn(a_run(tmp_path, "first")) as process:
         process.stdout.readline()
         with pytest.raises(KeyboardInterrupt), turn(a_run(tmp_path, "second"), interrupt):
             pytest.fail("it is not its turn")
-        assert tickets(cache) == ["00000001.ticket"]
+        assert tickets() == ["00000001.ticket"]
 
 
-def test_an_error_in_a_turn_ends_it(tmp_path, cache):
+def test_an_error_in_a_turn_ends_it(tmp_path):
     with pytest.raises(ZeroDivisionError), turn(a_run(tmp_path, "run"), pytest.fail):
         1 / 0  # noqa: B018
-    assert tickets(cache) == []
+    assert tickets() == []
 
 
-def test_where_nothing_can_be_locked_nobody_waits(tmp_path, cache, monkeypatch, caplog):
+def test_where_nothing_can_be_locked_nobody_waits(tmp_path, monkeypatch, caplog):
     def refuse(path):
         raise OSError(37, "No locks available")
 

@@ -13,6 +13,7 @@ from tltool.evaluation.multi_label import score_multi_label
 from tltool.ui.gallery import pick
 from tltool.ui.scores import headline, mistakes_in_words, score_in_words
 
+PATIENCE = 60  # seconds; the first page imports all that it draws with
 ABOUT = {"recipe": "linear-probe", "seconds": 8.0, "leaked": 0}
 
 
@@ -35,7 +36,7 @@ def drawn(metrics: dict) -> AppTest:
 
         show_scores(metrics)
 
-    page = AppTest.from_function(script, args=(metrics,)).run()
+    page = AppTest.from_function(script, args=(metrics,), default_timeout=PATIENCE).run()
     assert not page.exception
     return page
 
@@ -85,7 +86,7 @@ def findings_page(data: Dataset, findings: list[dict]) -> AppTest:
 
         show_findings(data, findings)
 
-    page = AppTest.from_function(script, args=(data, findings)).run()
+    page = AppTest.from_function(script, args=(data, findings), default_timeout=PATIENCE).run()
     assert not page.exception
     return page
 

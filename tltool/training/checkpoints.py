@@ -64,7 +64,7 @@ class Checkpoints:
         Raises:
             StoppedError: if it cannot be written; the one before is as it was.
         """
-        self._last = checkpoint
+        self._last = checkpoint if self.folder is None else None
         start = time.monotonic()
         if self.folder is not None:
             place = json.dumps(checkpoint.place | {"belongs": self.belongs}).encode()

@@ -53,6 +53,10 @@ class EventLog:
         for listener in self._listeners:
             listener(entry)
 
+    def note(self, text: str) -> None:
+        """Tells of what there is to know, in a sentence."""
+        self.emit("note", text=text)
+
     def report(self, task: str, done: int, total: int) -> None:
         """A `tltool.progress.Report`; the first and last of a task are always told, others at intervals."""
         now = time.monotonic()

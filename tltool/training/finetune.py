@@ -25,6 +25,7 @@ from tltool.training.pictures import Pictures, predict_logits
 from tltool.training.selection import select_trainable
 from tltool.training.stage_network import StageNetwork
 from tltool.training.stage_run import StageRun, Weights
+from tltool.training.train_step import OutOfMemoryError
 
 
 @dataclass
@@ -107,13 +108,13 @@ def fine_tune(
             model.set_weights(weights)
     if course.best is None:
         model.set_weights(start)
-        events.emit("note", text="No epoch of fine-tuning gave a score: the probe is handed back.")
+        events.note("No epoch of fine-tuning gave a score: the probe is handed back.")
         return FineTuning(choose_by, course.probe, math.inf, 0.0, course.probe)
     select_trainable(model, backbone, "head")
     best = best_blend(start, course.best, score_of, events.report)
     model.set_weights(blended(start, course.best, best.factor))
     result = FineTuning(choose_by, best.scores[0.0], best.scores[1.0], best.factor, best.score)
-    events.emit("note", text=str(result))
+    events.note(str(result))
     return result
 
 
@@ -164,10 +165,11 @@ class _Tuned:
                     seed,
                     self.start,
                     scratch=scratch,
-                    say=lambda text: events.emit("note", text=text),
+                    say=events.note,
                 )
             )
-            trained.prepare(self._report)
+            standing = saved.place.get("standing") if saved else None
+            trained.prepare(self._report, standing and standing["keeps_rows"])
             if OPTIMIZERS[stage.optimizer].full_batch:
                 found = minimize_stage(trained, events, self.asked, deadline)
             else:
@@ -212,9 +214,9 @@ class _Tuned:
         to_come = sum(stage.epochs for stage in self.stages[self.number - 1 :])
         held = int((deadline - time.monotonic()) * epochs / to_come / seconds)
         if held < 1:
-            self.events.emit("note", text=f"One epoch takes about {seconds:.0f} s, which the budget no longer holds.")
+            self.events.note(f"One epoch takes about {seconds:.0f} s, which the budget no longer holds.")
         elif held < epochs:
-            self.events.emit("note", text=f"The budget holds {held} of {epochs} epochs ({seconds:.0f} s each).")
+            self.events.note(f"The budget holds {held} of {epochs} epochs ({seconds:.0f} s each).")
         return min(epochs, held)
 
 
@@ -241,12 +243,24 @@ def _epoch_seconds(trained: StageNetwork) -> float:
     trained.compile(keras.optimizers.SGD(0.0))
     count = min(trained.stage.batch_size, len(trained.train))
     (examples,) = trained.batches(np.arange(count), epoch=1)
-    trained.step(examples)  # the first call compiles
-    begin = time.monotonic()
-    trained.step(examples)
-    step = (time.monotonic() - begin) / count
-    trained.model.set_weights(before)
-    return step * len(trained.train) + _validation_seconds(trained.predict_some, len(trained.valid))
+
+    def step() -> float:
+        begin = time.monotonic()
+        while True:
+            try:
+                trained.step(examples)
+            except OutOfMemoryError:
+                trained.take_step.make_smaller(count)
+                begin = time.monotonic()
+            else:
+                return time.monotonic() - begin
+
+    try:
+        step()  # the first call compiles
+        seconds = step() / count
+    finally:
+        trained.model.set_weights(before)
+    return seconds * len(trained.train) + _validation_seconds(trained.predict_some, len(trained.valid))
 
 
 def _blending_seconds(model: keras.Model, valid: Pictures, framing: Any) -> float:

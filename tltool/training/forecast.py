@@ -11,6 +11,7 @@ from tltool.data import Dataset
 from tltool.recipe_parts import StageRecipe
 from tltool.recipes import Recipe, load_recipe, recipe_files
 from tltool.training.selection import trained_stages
+from tltool.training.train_step import is_out_of_memory
 
 MEASURED = 8  # pictures in the measured step
 
@@ -28,7 +29,10 @@ def forecast(recipe: Recipe, backbone: Backbone, data: Dataset, budget: float) -
         data: Split.
         budget: Seconds that are left.
     """
-    forward, backward = _measure(backbone)
+    measured = _measure(backbone)
+    if measured is None:
+        return [f"How long {recipe.name} takes was not measured: there was no memory for a picture's gradients."]
+    forward, backward = measured
     work = _work_by_stage(backbone)
     others = [load_recipe(name) for name in recipe_files() if name != recipe.name]
     lines = []
@@ -37,7 +41,8 @@ def forecast(recipe: Recipe, backbone: Backbone, data: Dataset, budget: float) -
         size = (recipe if one.image_size == "auto" else one).size_in_pixels or backbone.image_size
         seconds = sum(_stage_seconds(stage, backbone, data, forward, backward, work) for stage in one.stages)
         seconds *= (size / backbone.image_size) ** 2
-        fits = "within the budget" if seconds <= budget else f"the budget holds {budget / seconds:.0%} of that"
+        held = max(0.0, budget) / seconds
+        fits = "within the budget" if held >= 1 else f"the budget holds {held:.0%} of that"
         lines.append(f"{one.name} takes about {duration(seconds)} on this machine: {fits}.")
     return lines
 
@@ -49,26 +54,43 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _measure(backbone: Backbone) -> tuple[float, float]:
-    """Seconds a picture of the forward and of the backward pass through the whole network; no weight moves."""
+def _measure(backbone: Backbone) -> tuple[float, float] | None:
+    """Seconds a picture of the forward and of the backward pass through the whole network; no weight moves.
+
+    None where memory does not hold them.
+    """
     network = backbone.network
     before = [(layer, layer.trainable) for layer in network.layers]
-    for layer in network.layers:
-        layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
-    # Of the same layers, so that the backbone itself is not compiled.
-    model = keras.Model(network.input, network.output)
-    model.compile(optimizer=keras.optimizers.SGD(0.0), loss="mse")
-    shape = (MEASURED, backbone.image_size, backbone.image_size, 3)
-    pictures = np.random.default_rng(0).integers(0, 256, shape).astype(np.float32)
-    targets = np.zeros((MEASURED, network.output.shape[-1]), np.float32)
+    try:
+        for layer in network.layers:
+            layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
+        # Of the same layers, so that the backbone itself is not compiled.
+        model = keras.Model(network.input, network.output)
+        model.compile(optimizer=keras.optimizers.SGD(0.0), loss="mse")
+        count = MEASURED
+        while count:
+            try:
+                return _timed(model, count)
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                count //= 2
+        return None
+    finally:
+        for layer, trainable in before:
+            layer.trainable = trainable
+
+
+def _timed(model: keras.Model, count: int) -> tuple[float, float]:
+    """Seconds a picture forward and backward, of a batch of so many."""
+    pictures = np.random.default_rng(0).integers(0, 256, (count, *model.input.shape[1:])).astype(np.float32)
+    targets = np.zeros((count, model.output.shape[-1]), np.float32)
     seconds = []
     for step in (lambda: model.predict_on_batch(pictures), lambda: model.train_on_batch(pictures, targets)):
         step()  # the first call compiles
         start = time.monotonic()
         step()
-        seconds.append((time.monotonic() - start) / MEASURED)
-    for layer, trainable in before:
-        layer.trainable = trainable
+        seconds.append((time.monotonic() - start) / count)
     return seconds[0], max(0.0, seconds[1] - seconds[0])
 
 

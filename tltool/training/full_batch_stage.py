@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from tltool.training.balance import score
 from tltool.training.events import EventLog
 from tltool.training.stage_network import StageNetwork
 from tltool.training.stage_run import Weights
+from tltool.training.train_step import is_out_of_memory, pieces
 
 
 class _LateError(Exception):
@@ -36,11 +38,11 @@ def minimize_stage(
     trained.compile("sgd")  # the search has the loss from there, and no use for the optimizer
     everything = np.arange(len(trained.train))
 
-    def whole_set() -> Iterator[tuple]:
+    def whole_set(parts: int) -> Iterator[tuple]:
         for examples in trained.batches(everything, epoch=1):
             weights = trained.weights_of(examples.targets)
             found = examples.pixels, examples.targets
-            yield found if weights is None else (*found, weights)
+            yield from pieces(found if weights is None else (*found, weights), parts)
 
     def report(task: str, done: int, total: int) -> None:
         events.report(f"Fine-tuning {stage.name}", done, total)
@@ -51,9 +53,16 @@ def minimize_stage(
 
     search = get(stage.optimizer, max_iterations=stage.epochs, **stage.optimizer_arguments)
     try:
-        found = search.minimize(trained.network, whole_set, report=report)
-        events.emit("note", text=f"{stage.optimizer}: {found}.")
+        found = None
+        while found is None:
+            try:
+                found = search.minimize(trained.network, partial(whole_set, trained.take_step.parts), report=report)
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                trained.take_step.make_smaller(stage.batch_size)  # the same mean over all pictures, from where it is
+        events.note(f"{stage.optimizer}: {found}.")
     except _LateError:
-        events.emit("note", text=f"The budget is used up: {stage.optimizer} stops at its last iterate.")
+        events.note(f"The budget is used up: {stage.optimizer} stops at its last iterate.")
     events.report(f"Fine-tuning {stage.name}", stage.epochs, stage.epochs)
     return score(trained.predict(), trained.valid.labels, stage.choose_by), trained.model.get_weights()

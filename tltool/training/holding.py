@@ -20,20 +20,26 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def holding(run: RunFolder) -> Iterator[None]:
+def holding(run: RunFolder) -> Iterator[float]:
     """While it is entered the run is this process's: state "running", lock and heartbeat.
 
     How the run ended is written by whoever carries it out.
 
+    Yields:
+        Seconds that processes before this one have worked on it, those that were killed included.
+
     Raises:
         RunError: if another process works on it, or the folder cannot be written.
     """
-    with _locked(run), _beating(run):
-        try:
-            run.write_state(state="running", reason=None, pid=os.getpid(), host=socket.gethostname())
-        except OSError as error:
-            raise _unwritable(run, error) from None
-        yield
+    with _locked(run):
+        spent = run.seconds_spent()
+        with _beating(run):
+            about = {"pid": os.getpid(), "host": socket.gethostname(), "spent": spent, "working_since": None}
+            try:
+                run.write_state(state="running", reason=None, **about)
+            except OSError as error:
+                raise _unwritable(run, error) from None
+            yield spent
 
 
 def _locked(run: RunFolder) -> AbstractContextManager:

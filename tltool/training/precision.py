@@ -11,7 +11,8 @@ def computing_in(model: keras.Model, policy: str) -> Iterator[None]:
     """While it is entered, the model's layers compute in this policy; afterwards in their own.
 
     The last layer keeps to float32: of logits in bfloat16, with three digits, a log loss could not be told. What was
-    compiled or built of the layers before, or within, is to be built anew after: a graph keeps what it was made with.
+    built of the layers before, or within, is to be built anew after: a graph keeps what it was made with. The model's
+    own way to predict is.
 
     Args:
         model: Functional; its last layer gives the output.
@@ -25,7 +26,9 @@ def computing_in(model: keras.Model, policy: str) -> Iterator[None]:
     try:
         for layer in layers:
             layer.dtype_policy = policy
+        model.predict_function = None
         yield
     finally:
         for layer, own in before:
             layer.dtype_policy = own
+        model.predict_function = None

@@ -31,6 +31,11 @@ class RunFolder:
         return self.path / "recipe.toml"
 
     @property
+    def found_recipe(self) -> Path:
+        """What a search has found, until the run is done; its trials belong to the other one."""
+        return self.path / "recipe.found.toml"
+
+    @property
     def data(self) -> Path:
         return self.path / "data.json"
 
@@ -156,6 +161,16 @@ class RunFolder:
         if self.read_state()["state"] == "done":
             raise RunError(f"{self.path}: this run is done; there is nothing to resume.")
 
+    def seconds_spent(self) -> float:
+        """How long the run was worked on, while nobody does; of a process that was killed, until its last heartbeat."""
+        state = self.read_state()
+        spent, since = state.get("spent", 0.0), state.get("working_since")
+        if since is None:
+            return spent
+        with suppress(OSError):
+            return spent + max(0.0, self.heartbeat.stat().st_mtime - since)
+        return spent
+
     def _is_worked_on(self, state: dict[str, Any]) -> bool:
         # Before its process has it nobody holds the lock.
         if state["pid"] is None and time.time() - state.get("updated", 0.0) < STARTING:
@@ -223,11 +238,22 @@ def new_run_path(name: str, parent: Path) -> Path:
         raise _unwritable(path, error) from None
 
 
+class _LogFile(logging.FileHandler):
+    """A log that a full disk cuts short, rather than the run."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is logging's
+        pass
+
+    def close(self) -> None:
+        with suppress(OSError):
+            super().close()
+
+
 @contextmanager
 def logging_to(path: Path) -> Iterator[None]:
     """Appends what tltool logs to a file, and the traceback of an error that ends the block."""
     logger = logging.getLogger("tltool")
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = _LogFile(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     level = logger.level
     logger.addHandler(handler)

@@ -20,11 +20,12 @@ from tltool.files import replacing
 from tltool.optimizers.catalogue import OPTIMIZERS
 from tltool.recipe_parts import StageRecipe
 from tltool.recipes import Recipe, check_recipe
+from tltool.training.balance import score
 from tltool.training.checkpoints import PLACE, pack, unpack
 from tltool.training.events import Event, EventLog
 from tltool.training.fine_tuning import FineTuning
 from tltool.training.finetune import fine_tune
-from tltool.training.pictures import Pictures
+from tltool.training.pictures import Pictures, predict_logits
 
 if TYPE_CHECKING:
     import optuna
@@ -33,6 +34,7 @@ STUDY = "tltool"
 RATES = (0.1, 10.0)  # multiples of the recipe's
 DECAYS = (0.5, 1.0)
 STRENGTHS = (0.0, 1.5, 0.25)  # lowest, highest, step; of the recipe's policy
+DIVERGED = "diverged"  # an attribute of trials
 TRIED_WHOLE = 4  # trials that are never cut short: the median of fewer says little
 
 
@@ -114,27 +116,30 @@ def search(
             _tell(events, trial, "cut short", best)
             continue
         except DivergedError as error:
+            trial.set_user_attr(DIVERGED, True)
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
             _tell(events, trial, str(error).partition(":")[2].strip().partition(".")[0], best)
             continue
         if math.isinf(tuning.fine_tuned):  # the time did not hold an epoch
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
             break
-        study.tell(trial, tuning.blended)
         if best is None or tuning.blended < best.tuning.blended:
             best = Found(varied, tuning, model.get_weights())
             _write_best(folder, best, start)
+        study.tell(trial, tuning.blended)  # killed before it, the trial is done again, and finds the same
         _tell(events, trial, f"{tuning.blended:.4f}", best)
     if best is None:
         model.set_weights(start)
-        events.emit("note", text="There was no time for a single trial: the probe is handed back.")
-        return recipe, FineTuning(recipe.stages[-1].choose_by, math.nan, math.inf, 0.0, math.nan)
+        events.note("There was no time for a single trial: the probe is handed back.")
+        choose_by = recipe.stages[-1].choose_by
+        probe = score(predict_logits(model, valid, backbone.framing), valid.labels, choose_by)
+        return recipe, FineTuning(choose_by, probe, math.inf, 0.0, probe)
     model.set_weights(best.weights)
     return best.recipe, best.tuning
 
 
 def own_numbers(recipe: Recipe, backbone: Backbone) -> dict[str, float]:
-    """The recipe's own numbers, as a trial."""
+    """The recipe's own numbers, as a trial that `vary` gives the recipe itself for."""
     last = recipe.stages[-1]
     numbers: dict[str, float] = {"rate": 1.0, "layer_decay": max(last.layer_decay, DECAYS[0])}
     if (depth := _depth(last, backbone)) is not None:
@@ -154,7 +159,8 @@ def vary(recipe: Recipe, backbone: Backbone, trial: "optuna.Trial") -> Recipe:
     if _policy_of(recipe):
         low, high, step = STRENGTHS
         strength = trial.suggest_float("strength", low, high, step=step)
-    stages = [_varied(stage, rate, decay, strength) for stage in recipe.stages]
+    own = own_numbers(recipe, backbone)["layer_decay"]
+    stages = [_varied(stage, rate, stage.layer_decay if decay == own else decay, strength) for stage in recipe.stages]
     if depth is not None:
         names = {0: "head", len(backbone.stages): "all"}
         stages[-1] = stages[-1].model_copy(update={"trainable": names.get(depth, f"top:{depth}")})
@@ -214,13 +220,17 @@ def _open_study(optuna: Any, folder: Path, seed: int, belongs: Mapping[str, str]
         raise RunError(f"{folder}: this search was begun with another {' and another '.join(other)}. Begin a new one.")
     study.set_user_attr("belongs", dict(belongs))
     for trial in study.trials:
-        if trial.state == optuna.trial.TrialState.RUNNING:  # its process was killed
+        if trial.state == optuna.trial.TrialState.RUNNING:  # its process was stopped, or killed
             study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+            if numbers := trial.params or trial.system_attrs.get("fixed_params"):
+                study.enqueue_trial(numbers)
     return study
 
 
 def _finished(optuna: Any, study: "optuna.Study") -> int:
-    return sum(trial.state.is_finished() for trial in study.trials)
+    """Trials that were carried out: one that was stopped is done again."""
+    done = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED
+    return sum(trial.state in done or DIVERGED in trial.user_attrs for trial in study.trials)
 
 
 def _listener(optuna: Any, trial: "optuna.Trial", events: EventLog) -> Callable[[Event], None]:
@@ -243,7 +253,7 @@ def _listener(optuna: Any, trial: "optuna.Trial", events: EventLog) -> Callable[
 def _tell(events: EventLog, trial: "optuna.Trial", result: str, best: Found | None) -> None:
     numbers = ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in trial.params.items())
     known = "" if best is None else f"; best {best.tuning.blended:.4f}"
-    events.emit("note", text=f"Trial {trial.number + 1}: {numbers}: {result}{known}.")
+    events.note(f"Trial {trial.number + 1}: {numbers}: {result}{known}.")
 
 
 def _write_best(folder: Path, best: Found, start: list[np.ndarray]) -> None:

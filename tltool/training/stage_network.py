@@ -17,7 +17,7 @@ from tltool.augment.in_model import augmenting
 from tltool.augment.policies import read_policy
 from tltool.backbones.backbone import PREPROCESSING
 from tltool.data.decoding import Framing
-from tltool.errors import RecipeError
+from tltool.errors import RecipeError, StoppedError
 from tltool.features.engine import ENGINE_BATCH, has_accelerator, load_engine
 from tltool.layers.functional_graph import Call, Changes, calls_of, cut, rebuilt
 from tltool.layers.kept_statistics import KeptStatistics
@@ -87,6 +87,10 @@ class StageNetwork:
             say(reason)
         self._class_weights = _class_weights(train.labels, classes) if self.balance == "weights" else None
         self._augmenter = Augmenter(read_policy(stage.augmentation), seed)
+        # Sets lie class by class, and pictures are mixed with those that are read beside them.
+        mixed = stage.views and self._augmenter.policy.mixes
+        self._kept_order = np.random.default_rng((seed, 0)).permutation(len(train)) if mixed else np.arange(len(train))
+        self._kept_at = np.argsort(self._kept_order)
         self._device = has_accelerator() if device is None else device
         self._context = ExitStack()
 
@@ -118,20 +122,40 @@ class StageNetwork:
     def steps_an_epoch(self) -> int:
         return -(-len(self.train) // self.stage.batch_size)
 
-    def prepare(self, report: Report = silent) -> None:
-        """Computes what the frozen part gives for every picture, where each is seen more than once; else nothing."""
+    @property
+    def keeps_rows(self) -> bool:
+        """Whether what the frozen part gives is read from disk; known once it is prepared."""
+        return self._rows is not None
+
+    def prepare(self, report: Report = silent, keep: bool | None = None) -> None:
+        """Computes what the frozen part gives for every picture, where each is seen more than once; else nothing.
+
+        Args:
+            report: Told how many pictures are done.
+            keep: Whether to keep that on disk; None for where there is room. Training goes on to the bit only if it
+                does as it began.
+
+        Raises:
+            StoppedError: if it is to be kept, and there is no room.
+        """
         if self._front is None or self._rows is not None:
             return
-        views = max(1, self.stage.views)
-        engine = load_engine(self._front)
+        count = max(1, self.stage.views) * len(self.train)
         rows = StoredRows(self._folder / "train", [*self._border, self._targets.shape[1:]])
-        if not rows.fit_in(views * len(self.train) + len(self.valid)):
-            self._say(f"{self._folder}: too little space to keep what the frozen layers give; they compute it anew.")
+        complete = rows.are_complete(count)
+        fits = complete or rows.fit_in(count + len(self.valid))
+        if not fits and keep is not False:
+            told = f"{self._folder}: too little space to keep what the frozen layers give"
+            if keep:
+                raise StoppedError(f"{told}, as was done before. Make room, and resume.")
+            self._say(f"{told}; they compute it anew.")
+        if not fits or keep is False:
             whole = self._as_trained()
             self._front, self.network = None, whole
             return
-        if not rows.are_complete(views * len(self.train)):
-            rows.write(self._views(engine, views, report))
+        engine = load_engine(self._front)
+        if not complete:
+            rows.write(self._views(engine, report))
         self._rows = self._context.enter_context(rows)
         if self._train_framing == self._framing:
             valid = StoredRows(self._folder / "valid", self._border)
@@ -153,28 +177,31 @@ class StageNetwork:
             return balanced_order(self.train.labels, random)
         return random.permutation(len(self.train))
 
-    def batches(self, order: np.ndarray, epoch: int) -> Iterator[Examples]:
+    def batches(self, order: np.ndarray, epoch: int, done: int = 0) -> Iterator[Examples]:
         """What the steps of an epoch learn from.
 
         Args:
-            order: Positions of training pictures: `order(epoch)`, or what is left of it after whole batches.
+            order: Positions of training pictures, such as `order(epoch)`.
             epoch: Another one augments otherwise.
+            done: Pictures at the head of the order that are passed over, as whole batches were learned from already.
         """
+        again = len(self.train) * _times_before(order)  # a picture that comes again is drawn for anew
+        order, drawn = order[done:], (order + again)[done:]
         view = (epoch - 1) % self.stage.views if self.stage.views else epoch
         if self._rows is not None:
             first = len(self.train) * view if self.stage.views else 0
             for start in range(0, len(order), self.stage.batch_size):
-                rows = first + order[start : start + self.stage.batch_size]
+                rows = first + self._kept_at[order[start : start + self.stage.batch_size]]
                 *border, targets = self._rows.read(rows)
                 yield Examples(border, targets)
             return
         read = self.train.take(order).read(self._train_framing, self.stage.batch_size)
         if not self._inside:
-            yield from augmented(read, self._targets[order], order, self._augmenter, view)
+            yield from augmented(read, self._targets[order], drawn, self._augmenter, view)
             return
         for batch in read:
-            rows = order[batch.indices]
-            yield Examples(*self._augmenter.inputs(batch.pixels, self._targets[rows], rows, epoch))
+            targets = self._targets[order[batch.indices]]
+            yield Examples(*self._augmenter.inputs(batch.pixels, targets, drawn[batch.indices], epoch))
 
     def step(self, examples: Examples) -> float:
         """Trains on a batch; gives its loss, penalties included."""
@@ -231,16 +258,18 @@ class StageNetwork:
                 f'size in training ({str(error).splitlines()[0]}). Write "full".'
             ) from error
 
-    def _views(self, engine: Callable, views: int, report: Report) -> Iterator[list[np.ndarray]]:
-        everything, done = np.arange(len(self.train)), 0
+    def _views(self, engine: Callable, report: Report) -> Iterator[list[np.ndarray]]:
+        """Rows of the frozen part's results, picture after picture as `_kept_order` has them, view after view."""
+        order, views, done = self._kept_order, max(1, self.stage.views), 0
+        pictures = self.train.take(order)
         for view in range(views):
-            read = self.train.read(self._train_framing, self.stage.batch_size)
-            for examples in augmented(read, self._targets, everything, self._augmenter, view):
+            read = pictures.read(self._train_framing, self.stage.batch_size)
+            for examples in augmented(read, self._targets[order], order, self._augmenter, view):
                 for start in range(0, len(examples.pixels), ENGINE_BATCH):
                     part = slice(start, start + ENGINE_BATCH)
                     yield [*engine(examples.pixels[part]), examples.targets[part]]
                 done += len(examples.pixels)
-                report(f"Frozen layers, {self.stage.name}", done, views * len(self.train))
+                report(f"Frozen layers, {self.stage.name}", done, views * len(order))
 
 
 def _class_weights(labels: np.ndarray, classes: int) -> np.ndarray:
@@ -248,6 +277,13 @@ def _class_weights(labels: np.ndarray, classes: int) -> np.ndarray:
     weights = np.zeros(classes, np.float32)
     weights[labels] = picture_weights(labels, classes)
     return weights
+
+
+def _times_before(order: np.ndarray) -> np.ndarray:
+    """How often each entry has come before, shape (n,)."""
+    places = np.argsort(order, kind="stable")
+    first = np.searchsorted(order[places], order)
+    return np.argsort(places) - first
 
 
 def _is_worth_keeping(front: keras.Model) -> bool:

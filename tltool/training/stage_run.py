@@ -122,9 +122,8 @@ class StageRun:
 
     def _finish_steps(self, task: str) -> bool:
         """The steps that the epoch still lacks; False if it went back to a checkpoint instead."""
-        at, first = self.at, len(self.at.losses) * self.stage.batch_size
-        order = self.trained.order(at.epoch)[first:]
-        with closing(self.trained.batches(order, at.epoch)) as batches:
+        at, done = self.at, len(self.at.losses) * self.stage.batch_size
+        with closing(self.trained.batches(self.trained.order(at.epoch), at.epoch, done)) as batches:
             for examples in batches:
                 # Before the step, and so after the validation of the epoch before, which is then not done again.
                 if self._checkpoints.due() and not self._save():
@@ -182,7 +181,7 @@ class StageRun:
         optimizer = build_optimizer(stage, self._steps, self.trained.model, self.backbone)
         optimizer.build(network.trainable_variables)
         self.trained.compile(optimizer)
-        self._rates = rate_callback(stage, self._steps, lambda text: self.events.emit("note", text=text))
+        self._rates = rate_callback(stage, self._steps, self.events.note)
         self._rates.set_model(network)
 
     def _save(self) -> bool:
@@ -200,6 +199,7 @@ class StageRun:
             "since": at.since,
             "halvings": at.halvings,
             "parts": self.trained.take_step.parts,
+            "keeps_rows": self.trained.keeps_rows,
             "rates": self._rates.state() if hasattr(self._rates, "state") else None,
         }
         arrays = pack("weights", weights, self._start) | pack("best", at.best or self._start, self._start)
@@ -278,9 +278,8 @@ class StageRun:
         if (rates := last.place["standing"]["rates"]) is not None:
             full = [rate / 2 ** (halvings - already) for rate in rates["full"]]
             self._rates.restore(rates | {"full": full})
-        self.events.emit(
-            "note",
-            text=f"{self.stage.name}, step {step}: the loss is {loss}. Back to step {self._done}, with the rate "
+        self.events.note(
+            f"{self.stage.name}, step {step}: the loss is {loss}. Back to step {self._done}, with the rate "
             f"divided by {2**halvings}.",
         )
 

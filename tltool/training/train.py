@@ -145,6 +145,7 @@ def train(
         model.save(temporary)
     threshold = None
     if data.multi_label and frozen:
+        views = views or _views(recipe.head, backbone, data, features, rows, seed, events.report)  # after a resumption
         problem = probe_problem(spec, features, rows, labels, classes, views)
         logits = out_of_fold_logits(problem, head.l2, spec.folds, seed, groups, len(views))
         threshold = _threshold(logits, labels)
@@ -169,7 +170,7 @@ def _belongs(recipe: Recipe, backbone: Backbone, data: Dataset, features: Featur
 
 def _read_head(folder: RunFolder) -> LinearHead:
     try:
-        with np.load(folder.probe, allow_pickle=False) as file:
+        with folder.probe.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return LinearHead(file["kernel"], file["bias"], float(file["l2"]))
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise RunError(f"{folder.probe}: cannot be read ({error}). Delete it, and the probe is solved anew.") from None

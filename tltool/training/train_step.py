@@ -1,6 +1,6 @@
 """One step of training on a batch: on one device or several, at once or in pieces that fit into memory."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -80,14 +80,10 @@ class TrainStep:
         if self._pieces is None:
             self._network.optimizer.build(self._network.trainable_variables)  # nothing where it is already
             self._pieces = PIECES[keras.backend.backend()](self._network)
-        count = len(targets)
-        size, total, sums = -(-count // self.parts), 0.0, None
-        for start in range(0, count, size):
-            rows = slice(start, start + size)
-            share = np.float32(len(targets[rows]) / count)
-            own = None if weights is None else weights[rows]
-            piece = padded(_cut(inputs, rows), targets[rows], own, replicas())
-            loss, sums = self._pieces.add(sums, share, *piece)
+        total, sums = 0.0, None
+        for piece in pieces((inputs, targets, weights), self.parts):
+            share = np.float32(len(piece[1]) / len(targets))
+            loss, sums = self._pieces.add(sums, share, *padded(*piece, replicas()))
             total += float(loss)
         self._pieces.apply(sums)
         return total
@@ -99,6 +95,15 @@ def is_out_of_memory(error: Exception) -> bool:
         return True
     name = type(error).__name__
     return name == "ResourceExhaustedError" or "RESOURCE_EXHAUSTED" in str(error) or "Out of memory" in str(error)
+
+
+def pieces(batch: tuple, parts: int) -> Iterator[tuple]:
+    """A batch of inputs, targets and what may follow, such as weights or None, in at most so many parts."""
+    count = len(batch[1])
+    size = -(-count // parts)
+    for start in range(0, count, size):
+        rows = slice(start, start + size)
+        yield tuple(None if array is None else _cut(array, rows) for array in batch)
 
 
 def padded(

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +27,11 @@ log = logging.getLogger(__name__)
 
 _turns_of_this_process = 0
 _count = threading.Lock()
+
+
+def queue_folder() -> Path:
+    """Of this machine; its cache folder may be one that other machines share."""
+    return cache_dir() / FOLDER / socket.gethostname()
 
 
 @contextmanager
@@ -76,8 +82,8 @@ def _draw(run: RunFolder) -> _Ticket | None:
     if _turns_of_this_process:
         return None
     try:
-        folder = cache_dir() / FOLDER
-        folder.mkdir(exist_ok=True)
+        folder = queue_folder()
+        folder.mkdir(parents=True, exist_ok=True)
         with _alone(folder):
             last = max((int(path.stem) for path in _tickets(folder)), default=0)
             path = folder / f"{last + 1:08}{ENDING}"
@@ -114,7 +120,9 @@ def _before(mine: Path) -> list[Path]:
                 if held[path] is False:
                     path.unlink(missing_ok=True)
             return [path for path in older if held[path]]
-    except (OSError, Timeout) as error:
+    except Timeout:  # somebody is slow: no reason to go first
+        return [path for path in _tickets(mine.parent) if path < mine]
+    except OSError as error:
         log.warning("Runs on this machine do not wait for each other: %s", error)
         return []
 
