@@ -333,6 +333,21 @@ def test_what_is_left_to_the_decision_is_filled_in_and_what_was_named_stays():
     assert recipes.check_recipe(values, "mine.toml").with_augmentation("light").head.augmentation == "light"
 
 
+def test_steps_may_be_added_to_what_the_decision_picks():
+    values = tomllib.loads(GOOD)
+    values["stages"][1]["augmentation"] = {"policy": "auto", "cut_mix": 1.0}
+    recipe = recipes.check_recipe(values, "mine.toml")
+    again = recipes.check_recipe(tomllib.loads(recipe.to_toml()), "again.toml")
+    for one in (recipe, again):
+        assert one.leaves_augmentation
+        (*_, stage) = one.with_augmentation("documents").stages
+        assert read_policy(stage.augmentation).digest == read_policy({"policy": "documents", "cut_mix": 1.0}).digest
+    values["stages"][1]["augmentation"] = {"policy": "auto", "cut_mix": -1.0, "tilt": 1}
+    with pytest.raises(RecipeError, match=r"no step `tilt`") as caught:
+        recipes.check_recipe(values, "mine.toml")
+    assert "`cut_mix` = -1" in str(caught.value)
+
+
 def test_a_policy_keeps_the_order_of_its_steps_on_its_way_through_a_file():
     policy = {"lens": {"strength": 0.1, "chance": 0.3}, "rotate": 10, "blur": {"sigma": 1}, "hue": 0.1}
     values = tomllib.loads(GOOD)

@@ -36,7 +36,7 @@ from tltool.inspection.files import inspect_files
 from tltool.inspection.inspection import Inspection
 from tltool.inspection.symmetry import measure_symmetry
 from tltool.progress import Report, silent
-from tltool.recipe_parts import AUTO
+from tltool.recipe_parts import AUTO, leaves_policy, with_policy
 from tltool.recipes import Recipe, load_recipe
 from tltool.run import Run
 from tltool.training.events import Listener
@@ -200,10 +200,10 @@ def preview(
     chosen = recipe_of(recipe, settings)
     framed = chosen or load_recipe("linear-probe", _backbone_settings(settings))
     wanted, reasons = (AUTO if chosen is None else chosen.augmentation), ()
-    if given is None and wanted == AUTO:
+    if given is None and leaves_policy(wanted):
         backbone_settings = [f"{key}={getattr(framed, key)}" for key in BACKBONE_KEYS]
         decision = decide(inspect(data, seed=seed, settings=backbone_settings, report=report))
-        wanted, reasons = decision.augmentation, (decision.reasons[-1],)
+        wanted, reasons = with_policy(wanted, decision.augmentation), (decision.reasons[-1],)
     given = given or read_policy(wanted)
     framing = Framing(framed.size_in_pixels or native_image_size(framed.backbone), framed.fit)
     picked = _from_all_classes(data, rows)

@@ -1,12 +1,12 @@
 """The parts of a recipe, the head and the stages of fine-tuning: their keys, and what each may hold."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
-from tltool.augment.policies import POLICIES, read_policy
+from tltool.augment.policies import BASE, POLICIES, Table, read_policy
 from tltool.backbones.registry import SMALLEST_IMAGE
 from tltool.errors import AugmentError, OptimizerError, RegularizerError
 from tltool.layers.regularizer_names import RANDOM, check_regularizers
@@ -39,10 +39,21 @@ def as_fault(faults: Sequence[str] = ()) -> Iterator[None]:
         raise ValueError("; ".join(line.removesuffix(".") for line in found) + ".")
 
 
+def leaves_policy(augmentation: str | Table) -> bool:
+    """Whether what is done to pictures, or what a table adds to, is left to the decision."""
+    return AUTO in (augmentation, isinstance(augmentation, Mapping) and augmentation.get(BASE))
+
+
+def with_policy(augmentation: str | Table, policy: str) -> str | Table:
+    """An augmentation with this policy where that is left to the decision."""
+    if not leaves_policy(augmentation):
+        return augmentation
+    return policy if augmentation == AUTO else {**augmentation, BASE: policy}
+
+
 def _check_policy(value: Any) -> Any:
-    if value != AUTO:
-        with as_fault():
-            read_policy(value)
+    with as_fault():
+        read_policy(with_policy(value, "none"))
     return value
 
 
@@ -52,7 +63,10 @@ ChooseBy = Literal["log_loss", "balanced_accuracy"]
 Augmentation = Annotated[
     str | dict[str, Any],
     BeforeValidator(_check_policy),
-    Field(description=f'"{AUTO}" for what the decision picks, {", ".join(POLICIES)}, or a table of steps'),
+    Field(
+        description=f'"{AUTO}" for what the decision picks, {", ".join(POLICIES)}, or a table of steps, which may '
+        f'name the one that they are added to: {{ {BASE} = "{AUTO}", cut_mix = 1.0 }}'
+    ),
 ]
 
 
@@ -149,7 +163,7 @@ class StageRecipe(Strict):
     @field_validator("augmentation")
     @classmethod
     def _can_be_mixed(cls, value: str | dict[str, Any], info: ValidationInfo) -> str | dict[str, Any]:
-        if info.data.get("batch_size") == 1 and value != AUTO and read_policy(value).mixes:
+        if info.data.get("batch_size") == 1 and read_policy(with_policy(value, "none")).mixes:
             raise ValueError("mixing needs two pictures in a batch, and `batch_size` is 1")
         return value
 

@@ -10,12 +10,21 @@ from typing import Any, Literal
 import tomli_w
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
-from tltool.augment.policies import read_policy
+from tltool.augment.policies import BASE, read_policy
 from tltool.backbones import backbone_names
 from tltool.backbones.registry import SMALLEST_IMAGE
 from tltool.data.decoding import Fit
 from tltool.errors import RecipeError
-from tltool.recipe_parts import AUTO, LARGEST_IMAGE, HeadRecipe, Pixels, StageRecipe, Strict
+from tltool.recipe_parts import (
+    AUTO,
+    LARGEST_IMAGE,
+    HeadRecipe,
+    Pixels,
+    StageRecipe,
+    Strict,
+    leaves_policy,
+    with_policy,
+)
 from tltool.shipped import shipped
 
 
@@ -67,8 +76,9 @@ class Recipe(Strict):
         """The recipe with this policy wherever it is left to the decision and used: not in a head without views."""
 
         def chosen(part: HeadRecipe | StageRecipe):
-            left = part.augmentation == AUTO and not (isinstance(part, HeadRecipe) and part.views == 0)
-            return part.model_copy(update={"augmentation": policy}) if left else part
+            if isinstance(part, HeadRecipe) and part.views == 0:
+                return part
+            return part.model_copy(update={"augmentation": with_policy(part.augmentation, policy)})
 
         return self.model_copy(update={"head": chosen(self.head), "stages": tuple(map(chosen, self.stages))})
 
@@ -85,7 +95,8 @@ class Recipe(Strict):
         for part in (values["head"], *values["stages"]):
             if isinstance(part["augmentation"], dict):
                 # A section a step: numbers are written before sections, which would change the order of the steps.
-                part["augmentation"] = read_policy(part["augmentation"]).table
+                steps = read_policy(with_policy(part["augmentation"], "none")).table
+                part["augmentation"] = ({BASE: AUTO} if leaves_policy(part["augmentation"]) else {}) | steps
         return tomli_w.dumps(values)
 
 

@@ -41,6 +41,18 @@ def test_mixing_comes_last():
     assert [step.name for step in mixed.per_picture.steps] == ["rotate"]
 
 
+def test_steps_are_added_to_a_policy_or_take_the_place_of_its_own():
+    mixed = read_policy({"policy": "light", "cut_mix": 1.0, "rotate": 5, "crop": 0.5})
+    assert [step.name for step in mixed.steps] == ["flip_horizontal", "crop", "rotate", "cut_mix"]
+    assert mixed.digest == read_policy({"flip_horizontal": 0.5, "crop": 0.5, "rotate": 5, "cut_mix": 1.0}).digest
+    assert mixed.name == "custom"
+    assert read_policy({"policy": "light"}) == read_policy("light")
+    assert [step.name for step in read_policy({"policy": "strong", "hue": 0.1}).steps][-2:] == ["hue", "cut_mix"]
+    for unknown in ("lihgt", "policy", 3, ["light"]):
+        with pytest.raises(AugmentError, match=r"there is no policy .*There are none, light"):
+            read_policy({"policy": unknown})
+
+
 def test_the_digest_is_of_the_numbers_and_their_order_alone():
     assert read_policy("light").digest == read_policy(dict(POLICIES["light"])).digest
     assert read_policy({"rotate": 10}).digest != read_policy({"rotate": 11}).digest

@@ -12,6 +12,8 @@ from tltool.errors import AugmentError
 
 Table = Mapping[str, Any]
 
+BASE = "policy"  # in a table: the policy that its steps are added to
+
 LESS_IS_MORE = ("crop", "jpeg")  # steps whose highest number changes nothing
 
 # Each names its steps in the order in which they are done: geometry first, so that it is one warp; then colours, which
@@ -128,7 +130,9 @@ def read_policy(policy: str | Table | Policy) -> Policy:
     """A policy by name, or from a table of its steps.
 
     Args:
-        policy: One of `POLICIES`; or a table such as {"flip_horizontal": 0.5, "rotate": 10}, done in its order.
+        policy: One of `POLICIES`; or a table such as {"flip_horizontal": 0.5, "rotate": 10}, done in its order; or one
+            such as {"policy": "light", "cut_mix": 1.0}, whose steps are added to those of a policy, or take the place
+            of those of the same name.
 
     Raises:
         AugmentError: naming every unknown step and every number out of range.
@@ -136,15 +140,23 @@ def read_policy(policy: str | Table | Policy) -> Policy:
     if isinstance(policy, Policy):
         return policy
     if isinstance(policy, str):
-        if policy not in POLICIES:
-            raise AugmentError(
-                f"there is no policy '{policy}'.{suggestion(policy, POLICIES)} "
-                f"There are {', '.join(POLICIES)}; or write a table of steps."
-            )
-        return Policy(policy, _read_steps(POLICIES[policy]))
+        return Policy(policy, _read_steps(_named(policy)))
     if not isinstance(policy, Mapping):
         raise AugmentError(f"a policy is a name or a table of steps, not {policy!r}.")
+    if BASE in policy:
+        own = {name: value for name, value in policy.items() if name != BASE}
+        steps = _read_steps({**_named(policy[BASE]), **own}, mixing_last=True)
+        return Policy("custom" if own else policy[BASE], steps)
     return Policy("custom" if policy else "none", _read_steps(policy))
+
+
+def _named(policy: Any) -> Table:
+    if not isinstance(policy, str) or policy not in POLICIES:
+        raise AugmentError(
+            f"there is no policy {policy!r}.{suggestion(str(policy), POLICIES)} "
+            f"There are {', '.join(POLICIES)}; or write a table of steps."
+        )
+    return POLICIES[policy]
 
 
 def scaled(policy: Policy, strength: float) -> Policy:
@@ -174,13 +186,15 @@ def _scaled_step(step: Step, strength: float) -> Step:
     return Step(step.name, MappingProxyType(dict(step.arguments) | {main.name: value}))
 
 
-def _read_steps(table: Table) -> tuple[Step, ...]:
+def _read_steps(table: Table, mixing_last: bool = False) -> tuple[Step, ...]:
     steps, faults = [], []
     for name, value in table.items():
         try:
             steps.append(read_step(name, value))
         except AugmentError as error:
             faults += str(error).splitlines()
+    if mixing_last:
+        steps.sort(key=lambda step: step.kind == "mixing")
     kinds = [step.kind for step in steps]
     if "mixing" in kinds and set(kinds[kinds.index("mixing") :]) != {"mixing"}:
         late = next(step.name for step in steps[kinds.index("mixing") :] if step.kind != "mixing")
