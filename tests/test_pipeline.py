@@ -27,6 +27,7 @@ from tltool.recipes import load_recipe, recipe_files
 from tltool.run import evaluate_run
 from tltool.training import train as module_of_training
 from tltool.training.events import read_events
+from tltool.training.fine_tuning import FineTuning
 from tltool.training.run_folder import RunFolder
 
 FILES = {
@@ -272,6 +273,19 @@ def test_a_resumption_that_is_refused_can_be_put_right(photos, tmp_path, monkeyp
     assert tl.open_run(tmp_path / "run").folder.read_state()["state"] == "stopped"
     probe.write_bytes(whole)
     assert tl.resume(tmp_path / "run").metrics.pictures == 6
+
+
+def test_a_probe_that_is_handed_back_is_that_of_the_probe_recipe(photos, tmp_path, monkeypatch):
+    """There is nothing left to compare, so it learns from the validation pictures as well."""
+
+    def hand_back(model, *_, **__):
+        return FineTuning("log_loss", 0.5, 0.6, 0.0, 0.5)
+
+    monkeypatch.setattr(module_of_training, "fine_tune", hand_back)
+    run = tl.fit(photos, "finetune-top", out=tmp_path / "run", settings=TINY)
+    probe = tl.fit(photos, "linear-probe", out=tmp_path / "probe", settings=TINY)
+    assert run.metrics == probe.metrics
+    assert run.metrics.log_loss == pytest.approx(recompute(run).log_loss, abs=2e-3)
 
 
 def test_what_a_search_has_found_is_the_recipe_of_a_run_that_was_killed_in_its_last_moment(tmp_path):

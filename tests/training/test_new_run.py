@@ -62,6 +62,19 @@ def test_the_data_are_found_from_another_folder(here, photos, monkeypatch):
     assert all(path.exists() for path in load_index(run.data).paths)
 
 
+def test_files_are_found_from_another_folder(here, photos):
+    (here / "mine.weights.h5").touch()
+    whole = str(here / "mine.weights.h5")
+    run = new_run(load_dataset(photos, 0), "stage-probe", **PLAIN | {"settings": ["weights=mine.weights.h5"]})
+    assert tomllib.loads(read_request(run.request).recipe)["weights"] == whole
+    run = new_run(load_dataset(photos, 0), None, **PLAIN | {"settings": ["weights = mine.weights.h5", "head.folds=3"]})
+    assert read_request(run.request).settings == (f"weights={whole}", "head.folds=3")
+    run = new_run(load_dataset(photos, 0), "stage-probe", **PLAIN, mlflow="logged")
+    assert read_request(run.request).mlflow == str(here / "logged")
+    run = new_run(load_dataset(photos, 0), "stage-probe", **PLAIN, mlflow="http://somewhere:5000")
+    assert read_request(run.request).mlflow == "http://somewhere:5000"
+
+
 def test_nothing_is_made_where_a_check_fails(here, photos):
     data = load_dataset(photos)
     recipe = load_recipe("linear-probe")

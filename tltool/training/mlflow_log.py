@@ -152,7 +152,12 @@ class MLflowLog:
 def _client(uri: str) -> "MlflowClient":
     from mlflow import MlflowClient
 
-    return MlflowClient(tracking_uri=Path(uri).expanduser().absolute().as_uri() if _is_folder(uri) else uri)
+    return MlflowClient(tracking_uri=Path(uri).as_uri() if _is_folder(uri) else uri)
+
+
+def whole_address(uri: str) -> str:
+    """The same address from any folder."""
+    return str(Path(uri).expanduser().absolute()) if _is_folder(uri) else uri
 
 
 def _is_folder(uri: str) -> bool:

@@ -10,7 +10,7 @@ from tltool.decision import TABLE
 from tltool.errors import RecipeError, RunError
 from tltool.files import write_json
 from tltool.recipes import Recipe, load_recipe
-from tltool.training.mlflow_log import check_mlflow
+from tltool.training.mlflow_log import check_mlflow, whole_address
 from tltool.training.request import Request
 from tltool.training.run_folder import RunFolder, create_run, new_run_path
 
@@ -47,6 +47,13 @@ def new_run(
         TltoolError: if MLflow is asked for and missing.
     """
     chosen = recipe_of(recipe, settings)
+    # Whoever carries it out, or goes on with it, may stand in another folder.
+    if chosen is not None:
+        chosen = chosen.model_copy(update={"weights": _whole_path(chosen.weights)})
+    settings = [
+        f"weights={_whole_path(value.strip())}" if key.strip() == "weights" else f"{key}{equals}{value}"
+        for key, equals, value in (setting.partition("=") for setting in settings)
+    ]
     parent = RUNS if out is None else Path(out)
     if would_join(data, parent):
         raise RunError(
@@ -54,12 +61,12 @@ def new_run(
         )
     if mlflow is not None:
         check_mlflow(mlflow)
+        mlflow = whole_address(mlflow)
     request = Request(chosen.to_toml() if chosen else None, tuple(settings), seed, budget, mlflow, searching, trials)
     path = new_run_path(data.name, RUNS) if out is None else Path(out)
     run = create_run(path, path.name, chosen.name if chosen else "decided by the table", seed)
     try:
         write_json(run.request, request.to_json())
-        # Whoever carries it out may stand in another folder.
         write_json(run.data, replace(data, root=data.root.absolute()).to_json())
     except OSError as error:
         raise RunError(f"{path}: the run cannot be written there ({error.strerror}). Give another --out.") from None
@@ -80,6 +87,11 @@ def recipe_of(recipe: str | Path | Recipe | None, settings: Sequence[str]) -> Re
         check_settings(settings)
         return None
     return load_recipe(recipe, settings)
+
+
+def _whole_path(weights: str) -> str:
+    """Of a file; other words are left as they are."""
+    return str(Path(weights).absolute()) if Path(weights).is_file() else weights
 
 
 def check_settings(settings: Sequence[str]) -> None:

@@ -129,7 +129,7 @@ def resubmit(run: RunFolder) -> Submission:
 
 
 def _start(run: RunFolder) -> Submission:
-    # In the caller's folder: a recipe may name a file of weights from there.
+    # In the caller's folder: its settings, such as where the cache is, may be named from there.
     folder = run.path.absolute()
     start([*COMMAND, str(folder)], folder / RECORD, Path())
     return Submission(run)

@@ -1,6 +1,7 @@
 """Carries out a recipe on a data set whose features are at hand."""
 
 import hashlib
+import time
 from dataclasses import dataclass
 from zipfile import BadZipFile
 
@@ -21,8 +22,6 @@ from tltool.heads.logistic import LinearHead, to_probabilities
 from tltool.heads.network import CLIP, attach_head, picture_model
 from tltool.heads.threshold import tune_threshold
 from tltool.inspection.baselines import Baseline, ProbeSpec
-from tltool.progress import Report
-from tltool.recipe_parts import HeadRecipe
 from tltool.recipes import Recipe
 from tltool.training.augmented import augmented_view
 from tltool.training.checkpoints import Checkpoints
@@ -104,29 +103,20 @@ def train(
         searching: Whether to fine-tune with one set of numbers after another until then, and keep the best.
         trials: Of such sets, at most.
     """
-    spec = probe_spec(recipe, backbone)
-    # Fine-tuning is compared with its probe on the validation pictures, so that probe must not have learned from them.
-    rows = data.indices("train") if recipe.stages else data.indices("train", "valid")
-    labels, groups = data.labels_of(rows), data.together_of(rows)
-    classes = len(data.class_names)
     belongs = _belongs(recipe, backbone, data, features, seed) if recipe.stages else {}  # before any weight moves
-    views: list[FeatureTable] = []
-    if recipe.stages and folder.probe.exists():
-        head = _read_head(folder)
-    else:
-        as_inspected = not recipe.stages and not recipe.head.views
-        tried = (b.validation for b in baselines if b.spec == spec and b.pictures == len(rows) and as_inspected)
-        events.emit("stage", text=f"Solving the linear head on {len(rows)} pictures")
-        views = _views(recipe.head, backbone, data, features, rows, seed, events.report)
-        head, _ = solve_probe(
-            spec, features, rows, labels, classes, seed, next(tried, None), events.report, groups, views
-        )
+    probes = _Probes(recipe, backbone, data, features, baselines, seed, events)
+    spec, began = probes.spec, time.monotonic()
+    # Fine-tuning is compared with its probe on the validation pictures, so that has not learned from them.
+    rows = data.indices("train") if recipe.stages else data.indices("train", "valid")
+    head = _read_head(folder) if recipe.stages and folder.probe.exists() else probes.solve(rows)
     classifier = attach_head(backbone, spec.stages, spec.pooling, head)
     tuning = None
     if recipe.stages:
         with replacing(folder.probe) as temporary:
             np.savez(temporary, kernel=head.kernel, bias=head.bias, l2=head.l2)
         pictures = _pictures(data, features, "train"), _pictures(data, features, "valid")
+        if deadline is not None:
+            deadline -= time.monotonic() - began  # a probe that is handed back is solved again
         if searching:
             kept = folder.path, folder.scratch
             recipe, tuning = search(
@@ -137,6 +127,10 @@ def train(
             kept = checkpoints, folder.scratch
             tuning = fine_tune(classifier, backbone, recipe.stages, *pictures, seed, events, deadline, *kept)
     frozen = tuning is None or not tuning.kept
+    if frozen and recipe.stages:  # nothing is left to compare: it learns from the validation pictures as well
+        rows = data.indices("train", "valid")
+        head = probes.solve(rows)
+        classifier = attach_head(backbone, spec.stages, spec.pooling, head)
     events.emit("stage", text="Saving the model")
     model = picture_model(classifier, backbone.framing, multi_label=data.multi_label)
     if frozen:
@@ -145,10 +139,7 @@ def train(
         model.save(temporary)
     threshold = None
     if data.multi_label and frozen:
-        views = views or _views(recipe.head, backbone, data, features, rows, seed, events.report)  # after a resumption
-        problem = probe_problem(spec, features, rows, labels, classes, views)
-        logits = out_of_fold_logits(problem, head.l2, spec.folds, seed, groups, len(views))
-        threshold = _threshold(logits, labels)
+        threshold = probes.threshold(head, rows)
     elif data.multi_label:
         valid = _pictures(data, features, "valid")
         threshold = _threshold(predict_logits(classifier, valid, backbone.framing), valid.labels)
@@ -176,27 +167,53 @@ def _read_head(folder: RunFolder) -> LinearHead:
         raise RunError(f"{folder.probe}: cannot be read ({error}). Delete it, and the probe is solved anew.") from None
 
 
-def _views(
-    head: HeadRecipe,
-    backbone: Backbone,
-    data: Dataset,
-    features: FeatureTable,
-    rows: np.ndarray,
-    seed: int,
-    report: Report,
-) -> list[FeatureTable]:
-    """Features of the head's augmented views of these pictures."""
-    if not head.views:
-        return []
-    files, keys = [data.files[i] for i in rows], [features.keys[i] for i in rows]
-    policy = read_policy(head.augmentation).per_picture
-    tables, extra = [], extra_poolings(head.pooling)
-    for number in range(head.views):
-        table = extract(backbone, data.root, files, report, keys, augmented_view(policy, seed, number), extra)
-        if table.problems:
-            raise DataError(f"{data.source}: changed while it was being read: {table.problems[0]}. Start again.")
-        tables.append(table)
-    return tables
+class _Probes:
+    """Linear heads of one recipe, on some of the pictures or on others."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        backbone: Backbone,
+        data: Dataset,
+        features: FeatureTable,
+        baselines: tuple[Baseline, ...],
+        seed: int,
+        events: EventLog,
+    ):
+        self.spec = probe_spec(recipe, backbone)
+        self._recipe, self._backbone, self._data, self._features = recipe.head, backbone, data, features
+        self._baselines, self._seed, self._events = baselines, seed, events
+
+    def solve(self, rows: np.ndarray) -> LinearHead:
+        """The head that learns from these pictures, its ridge strength chosen by cross-validation."""
+        tried = (b.validation for b in self._baselines if b.spec == self.spec and b.pictures == len(rows))
+        known = None if self._recipe.views else next(tried, None)
+        self._events.emit("stage", text=f"Solving the linear head on {len(rows)} pictures")
+        labels, groups = self._data.labels_of(rows), self._data.together_of(rows)
+        given = self.spec, self._features, rows, labels, len(self._data.class_names), self._seed
+        return solve_probe(*given, known, self._events.report, groups, self._views(rows))[0]
+
+    def threshold(self, head: LinearHead, rows: np.ndarray) -> float:
+        """From which probability a class counts as present, told by pictures of these that were held out in turn."""
+        labels, groups, views = self._data.labels_of(rows), self._data.together_of(rows), self._views(rows)
+        problem = probe_problem(self.spec, self._features, rows, labels, len(self._data.class_names), views)
+        return _threshold(out_of_fold_logits(problem, head.l2, self.spec.folds, self._seed, groups, len(views)), labels)
+
+    def _views(self, rows: np.ndarray) -> list[FeatureTable]:
+        """Features of the recipe's augmented views of these pictures."""
+        if not self._recipe.views:
+            return []
+        data = self._data
+        files, keys = [data.files[i] for i in rows], [self._features.keys[i] for i in rows]
+        policy = read_policy(self._recipe.augmentation).per_picture
+        tables, extra = [], extra_poolings(self._recipe.pooling)
+        for number in range(self._recipe.views):
+            view = augmented_view(policy, self._seed, number)
+            table = extract(self._backbone, data.root, files, self._events.report, keys, view, extra)
+            if table.problems:
+                raise DataError(f"{data.source}: changed while it was being read: {table.problems[0]}. Start again.")
+            tables.append(table)
+        return tables
 
 
 def _threshold(logits: np.ndarray, labels: np.ndarray) -> float:
