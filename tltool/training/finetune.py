@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,11 +92,12 @@ def fine_tune(
     if saved:  # before anything is computed by layers that this stage freezes and an earlier one has trained
         model.set_weights(unpack("weights", saved.arrays, start))
     with stoppable() as asked:
+        given = model, backbone, stages, train, valid, seed, start
+        tuner = _Tuner(*given, events, checkpoints, scratch, keep_scratch, asked)
         for number in range(course.stage, len(stages) + 1):
             course.stage = number
-            tuned = _Tuned(model, backbone, stages, number, start, events, checkpoints, asked)
             rest = None if deadline is None else deadline - _blending_seconds(model, valid, framing)
-            score_then, weights = tuned.run(train, valid, seed, course, saved, rest, scratch, keep_scratch)
+            score_then, weights = tuner.run(course, saved, rest)
             saved = None
             if score_then < course.best_score:
                 course.best_score, course.best = score_then, weights
@@ -118,63 +118,39 @@ def fine_tune(
     return result
 
 
-class _Tuned:
-    """One stage, set up and run."""
+@dataclass(frozen=True)
+class _Tuner:
+    """Carries out stages; attributes are arguments of `fine_tune`, with the weights at its start."""
 
-    def __init__(
-        self,
-        model: keras.Model,
-        backbone: Backbone,
-        stages: Sequence[StageRecipe],
-        number: int,
-        start: Weights,
-        events: EventLog,
-        checkpoints: Checkpoints,
-        asked: Callable[[], bool],
-    ):
-        self.model, self.backbone, self.stages, self.number = model, backbone, stages, number
-        self.stage, self.start, self.events = stages[number - 1], start, events
-        self.checkpoints, self.asked = checkpoints, asked
+    model: keras.Model
+    backbone: Backbone
+    stages: Sequence[StageRecipe]
+    train: Pictures
+    valid: Pictures
+    seed: int
+    start: Weights
+    events: EventLog
+    checkpoints: Checkpoints
+    scratch: Path | None
+    keep_scratch: bool
+    asked: Callable[[], bool]
 
-    def run(
-        self,
-        train: Pictures,
-        valid: Pictures,
-        seed: int,
-        course: _Course,
-        saved: Checkpoint | None,
-        deadline: float | None,
-        scratch: Path | None,
-        keep_scratch: bool,
-    ) -> tuple[float, Weights | None]:
-        """The best score and the weights then; None where the budget held no epoch."""
-        stage, events = self.stage, self.events
+    def run(self, course: _Course, saved: Checkpoint | None, deadline: float | None) -> tuple[float, Weights | None]:
+        """The best score of the stage under way, and the weights then; None where the budget held no epoch."""
+        stage, seed = self.stages[course.stage - 1], self.seed + course.stage
         names = select_trainable(self.model, self.backbone, stage.trainable, stage.statistics)
-        place = f"Fine-tuning stage {self.number} of {len(self.stages)}"
-        events.emit("stage", text=f"{place}: {stage.name} ({len(names)} layers)")
-        seed += self.number
+        place = f"Fine-tuning stage {course.stage} of {len(self.stages)}"
+        self.events.emit("stage", text=f"{place}: {stage.name} ({len(names)} layers)")
         keras.utils.set_random_seed(seed)
-        with ExitStack() as context:
-            trained = context.enter_context(
-                StageNetwork(
-                    self.model,
-                    stage,
-                    train,
-                    valid,
-                    self.backbone.framing,
-                    seed,
-                    self.start,
-                    scratch=scratch,
-                    say=events.note,
-                )
-            )
+        given = self.model, stage, self.train, self.valid, self.backbone.framing, seed, self.start
+        with StageNetwork(*given, scratch=self.scratch, say=self.events.note) as trained:
             standing = saved.place.get("standing") if saved else None
             trained.prepare(self._report, standing and standing["keeps_rows"])
             if OPTIMIZERS[stage.optimizer].full_batch:
-                found = minimize_stage(trained, events, self.asked, deadline)
+                found = minimize_stage(trained, self.events, self.asked, deadline)
             else:
                 found = self._descend(trained, course, saved, deadline)
-            if not keep_scratch:
+            if not self.keep_scratch:
                 trained.clear()
         return found
 
@@ -187,7 +163,8 @@ class _Tuned:
     def _descend(
         self, trained: StageNetwork, course: _Course, saved: Checkpoint | None, deadline: float | None
     ) -> tuple[float, Weights | None]:
-        epochs = self.stage.epochs if saved else self._affordable(trained, deadline)
+        to_come = sum(stage.epochs for stage in self.stages[course.stage - 1 :])
+        epochs = trained.stage.epochs if saved else self._affordable(trained, to_come, deadline)
         if epochs < 1:
             return math.inf, None
         run = StageRun(
@@ -205,13 +182,12 @@ class _Tuned:
             run.restore(saved)
         return run.run()
 
-    def _affordable(self, trained: StageNetwork, deadline: float | None) -> int:
-        """Epochs, at most the stage's, that end before its share of the time that is left."""
-        epochs = self.stage.epochs
+    def _affordable(self, trained: StageNetwork, to_come: int, deadline: float | None) -> int:
+        """Epochs, at most the stage's, that end before its share of the time that is left to `to_come` epochs."""
+        epochs = trained.stage.epochs
         if deadline is None:
             return epochs
         seconds = _epoch_seconds(trained)
-        to_come = sum(stage.epochs for stage in self.stages[self.number - 1 :])
         held = int((deadline - time.monotonic()) * epochs / to_come / seconds)
         if held < 1:
             self.events.note(f"One epoch takes about {seconds:.0f} s, which the budget no longer holds.")
