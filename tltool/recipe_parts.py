@@ -48,12 +48,14 @@ def with_policy(augmentation: str | Table, policy: str) -> str | Table:
     """An augmentation with this policy where that is left to the decision."""
     if not leaves_policy(augmentation):
         return augmentation
-    return policy if augmentation == AUTO else {**augmentation, BASE: policy}
+    return policy if augmentation == AUTO else read_policy({**augmentation, BASE: policy}).table
 
 
 def _check_policy(value: Any) -> Any:
     with as_fault():
-        read_policy(with_policy(value, "none"))
+        policy = read_policy(with_policy(value, "none"))
+    if isinstance(value, Mapping) and BASE in value:  # with every number, as a file of it has them
+        return ({BASE: AUTO} if leaves_policy(value) else {}) | policy.table
     return value
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import tomli_w
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
-from tltool.augment.policies import BASE, read_policy
+from tltool.augment.policies import read_policy
 from tltool.backbones import backbone_names
 from tltool.backbones.registry import SMALLEST_IMAGE
 from tltool.data.decoding import Fit
@@ -93,10 +93,9 @@ class Recipe(Strict):
     def to_toml(self) -> str:
         values = self.model_dump(mode="json")
         for part in (values["head"], *values["stages"]):
-            if isinstance(part["augmentation"], dict):
+            if isinstance(part["augmentation"], dict) and not leaves_policy(part["augmentation"]):
                 # A section a step: numbers are written before sections, which would change the order of the steps.
-                steps = read_policy(with_policy(part["augmentation"], "none")).table
-                part["augmentation"] = ({BASE: AUTO} if leaves_policy(part["augmentation"]) else {}) | steps
+                part["augmentation"] = read_policy(part["augmentation"]).table
         return tomli_w.dumps(values)
 
 

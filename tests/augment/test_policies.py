@@ -44,6 +44,9 @@ def test_mixing_comes_last():
 def test_steps_are_added_to_a_policy_or_take_the_place_of_its_own():
     mixed = read_policy({"policy": "light", "cut_mix": 1.0, "rotate": 5, "crop": 0.5})
     assert [step.name for step in mixed.steps] == ["flip_horizontal", "crop", "rotate", "cut_mix"]
+    shaken = read_policy({"policy": "documents", "translate": 0.1, "hue": 0.1, "cut_mix": 1.0})
+    warps = ["rotate", "shear", "perspective", "crop", "translate"]
+    assert [step.name for step in shaken.steps] == [*warps, "brightness", "contrast", "hue", "blur", "jpeg", "cut_mix"]
     assert mixed.digest == read_policy({"flip_horizontal": 0.5, "crop": 0.5, "rotate": 5, "cut_mix": 1.0}).digest
     assert mixed.name == "custom"
     assert read_policy({"policy": "light"}) == read_policy("light")

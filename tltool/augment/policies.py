@@ -131,8 +131,8 @@ def read_policy(policy: str | Table | Policy) -> Policy:
 
     Args:
         policy: One of `POLICIES`; or a table such as {"flip_horizontal": 0.5, "rotate": 10}, done in its order; or one
-            such as {"policy": "light", "cut_mix": 1.0}, whose steps are added to those of a policy, or take the place
-            of those of the same name.
+            such as {"policy": "light", "cut_mix": 1.0}, whose steps come after those of their kind in a policy, or in
+            the place of those of the same name.
 
     Raises:
         AugmentError: naming every unknown step and every number out of range.
@@ -145,8 +145,7 @@ def read_policy(policy: str | Table | Policy) -> Policy:
         raise AugmentError(f"a policy is a name or a table of steps, not {policy!r}.")
     if BASE in policy:
         own = {name: value for name, value in policy.items() if name != BASE}
-        steps = _read_steps({**_named(policy[BASE]), **own}, mixing_last=True)
-        return Policy("custom" if own else policy[BASE], steps)
+        return Policy("custom" if own else policy[BASE], _read_steps(_added(_named(policy[BASE]), own)))
     return Policy("custom" if policy else "none", _read_steps(policy))
 
 
@@ -186,15 +185,26 @@ def _scaled_step(step: Step, strength: float) -> Step:
     return Step(step.name, MappingProxyType(dict(step.arguments) | {main.name: value}))
 
 
-def _read_steps(table: Table, mixing_last: bool = False) -> tuple[Step, ...]:
+def _added(base: Table, own: Table) -> Table:
+    """A table of both: a step in the place of its namesake, else after those of its kind, so that warps stay one."""
+    kinds = {name: STEPS[name].kind if name in STEPS else None for name in (*base, *own)}
+    order = list(base)
+    for name in own:
+        if name not in base:
+            alike = [place for place, other in enumerate(order) if kinds[other] == kinds[name]]
+            mixed = [place for place, other in enumerate(order) if kinds[other] == "mixing"]
+            order.insert(alike[-1] + 1 if alike else mixed[0] if mixed else len(order), name)
+    both = {**base, **own}
+    return {name: both[name] for name in order}
+
+
+def _read_steps(table: Table) -> tuple[Step, ...]:
     steps, faults = [], []
     for name, value in table.items():
         try:
             steps.append(read_step(name, value))
         except AugmentError as error:
             faults += str(error).splitlines()
-    if mixing_last:
-        steps.sort(key=lambda step: step.kind == "mixing")
     kinds = [step.kind for step in steps]
     if "mixing" in kinds and set(kinds[kinds.index("mixing") :]) != {"mixing"}:
         late = next(step.name for step in steps[kinds.index("mixing") :] if step.kind != "mixing")
