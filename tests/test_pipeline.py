@@ -218,7 +218,7 @@ def test_too_few_readable_pictures(tmp_path):
     [
         (MemoryError("no memory for it"), "failed", "no memory for it"),
         (ZeroDivisionError(), "failed", "ZeroDivisionError"),
-        (KeyboardInterrupt(), "stopped", "KeyboardInterrupt"),
+        (KeyboardInterrupt(), "stopped", "somebody asked it to stop"),
     ],
 )
 def test_a_run_that_ends_early_says_so(photos, tmp_path, monkeypatch, error, state, reason):

@@ -89,7 +89,8 @@ def carry_out(folder: RunFolder, listener: Listener | None) -> Run:
             stopped = isinstance(error, KeyboardInterrupt | StoppedError | RunError)
             if isinstance(error, KeyboardInterrupt):
                 events.note(f"Stopped. `tltool resume {folder.path}` goes on from here.")
-            state, reason = "stopped" if stopped else "failed", str(error) or type(error).__name__
+            asked = "somebody asked it to stop" if isinstance(error, KeyboardInterrupt) else type(error).__name__
+            state, reason = "stopped" if stopped else "failed", str(error) or asked
             with suppress(OSError, TltoolError):  # a full disk must not hide what went wrong
                 spent += time.monotonic() - start
                 folder.write_state(state=state, reason=reason, spent=spent, working_since=None)

@@ -69,5 +69,5 @@ def test_progress_names_the_recipe(table):
     features, labels = table
     told = []
     solve_probe(SPEC, features, np.arange(60), labels, 3, seed=0, report=lambda *step: told.append(step))
-    assert {task for task, _, _ in told} == {"Cross-validating mine"}
+    assert {task for task, _, _ in told} == {"Cross-validating the head of mine"}
     assert told[-1][1:] == (3, 3)

@@ -180,6 +180,7 @@ class _Tuner:
         )
         if saved:
             run.restore(saved)
+            self.events.note(f"Going on with epoch {run.at.epoch}, step {len(run.at.losses) + 1}.")
         return run.run()
 
     def _affordable(self, trained: StageNetwork, to_come: int, deadline: float | None) -> int:

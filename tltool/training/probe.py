@@ -41,7 +41,7 @@ def solve_probe(
     if validation is None:
         chosen_by = spec.strengths, spec.folds, spec.shuffles, seed
         validation = cross_validate(
-            problem, *chosen_by, f"Cross-validating {spec.name}", report, groups, views=len(views)
+            problem, *chosen_by, f"Cross-validating the head of {spec.name}", report, groups, views=len(views)
         )
     return problem.fit(validation.l2), validation
 

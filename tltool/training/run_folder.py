@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tltool.errors import RunError
+from tltool.errors import RunError, TltoolError
 from tltool.files import write_json, write_text
 from tltool.training.run_lock import is_held
 
@@ -260,9 +260,10 @@ def logging_to(path: Path) -> Iterator[None]:
     logger.setLevel(logging.INFO)
     try:
         yield
-    except BaseException:
+    except BaseException as error:
         # At the level of information: a handler of the caller's that shows errors would show it a second time.
-        logger.info("The run ended early.", exc_info=True)
+        told = isinstance(error, KeyboardInterrupt | TltoolError)  # in words; where it was thrown helps nobody
+        logger.info("The run ended early. %s", error, exc_info=not told)
         raise
     finally:
         logger.setLevel(level)

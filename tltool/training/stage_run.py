@@ -115,6 +115,11 @@ class StageRun:
             if not self._finish_steps(task):
                 continue
             self._finish_epoch()
+            if self.at.since == self.stage.patience and self.at.epoch <= self.at.epochs:
+                best = self.at.epoch - 1 - self.at.since
+                self.events.note(
+                    f"{self.stage.name}: no epoch was better than epoch {best} for {self.at.since}; it ends."
+                )
             if self.at.since == self.stage.patience or self._late():
                 break
         self.events.report(task, self._steps, self._steps)
