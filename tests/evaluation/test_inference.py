@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.ensembles.members import CLASSES, member
 from tests.pictures import make_class_folders, make_picture
 from tests.trained import finished_run
 from tltool.backbones import load_backbone
@@ -12,7 +13,8 @@ from tltool.data.content import content_key
 from tltool.data.decoding import FITS
 from tltool.evaluation.inference import BATCH, classify
 from tltool.heads.logistic import LinearHead
-from tltool.heads.network import attach_head, picture_model
+from tltool.heads.network import attach_head, framings_of, picture_model
+from tltool.training.averaged_model import averaged_model
 
 
 @pytest.fixture(scope="module")
@@ -73,3 +75,13 @@ def test_nothing_readable(tmp_path):
     assert result.values.shape == (0, 3)
     assert len(result.indices) == 0
     assert len(result.problems) == 1
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_members_of_several_sizes_each_get_their_own_squares(files, cached):
+    members = [member(0, 32), member(1, 48)]
+    model = averaged_model(members, CLASSES)
+    assert [framing.size for framing in framings_of(model)] == [32, 48]
+    keys = [content_key(file.read_bytes()) for file in files] if cached else None
+    expected = np.mean([classify(each, files, keys=keys).values for each in members], axis=0)
+    np.testing.assert_allclose(classify(model, files, keys=keys).values, expected, atol=1e-6)

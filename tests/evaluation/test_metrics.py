@@ -140,3 +140,108 @@ def test_scores_in_words():
         "top-1 75.0% (95 % interval 30.1% to 95.4%), balanced accuracy 83.3%, log loss 0.400, "
         "calibration error 0.300, on 4 held-out pictures"
     )
+
+
+@pytest.mark.parametrize(("classes", "occurring"), [(2, 2), (4, 4), (10, 10), (4, 2), (3, 1)])
+def test_scores_by_class_are_those_of_scikit_learn(classes, occurring):
+    prob, labels = guesses(120, classes, occurring=occurring)
+    metrics = score(prob, labels, names(classes))
+    predicted = prob.argmax(axis=1)
+    precision, recall, f1, support = sklearn.metrics.precision_recall_fscore_support(
+        labels, predicted, labels=range(classes), zero_division=np.nan
+    )
+    assert metrics.support == tuple(support)
+    for c in range(classes):
+        assert metrics.precision[c] == (None if np.isnan(precision[c]) else pytest.approx(precision[c]))
+        assert metrics.recall[c] == (pytest.approx(recall[c]) if support[c] else None)
+        assert metrics.f1[c] == (pytest.approx(f1[c]) if support[c] else None)
+        assert metrics.recall_interval[c] == (wilson_interval(int((predicted[labels == c] == c).sum()), support[c])
+                                              if support[c] else None)  # fmt: skip
+    assert metrics.macro_f1 == pytest.approx(np.mean(f1[support > 0]))
+
+
+@pytest.mark.parametrize(("classes", "k"), [(2, None), (3, 2), (6, 5), (10, 5)])
+def test_top_k_is_that_of_scikit_learn(classes, k):
+    prob, labels = guesses(150, classes)
+    metrics = score(prob, labels, names(classes))
+    assert metrics.k == k
+    if k is None:
+        assert (metrics.top_k, metrics.top_k_interval) == (None, None)
+    else:
+        expected = sklearn.metrics.top_k_accuracy_score(labels, prob, k=k, labels=range(classes))
+        assert metrics.top_k == pytest.approx(expected)
+        assert metrics.top_k_interval == wilson_interval(round(expected * 150), 150)
+        assert metrics.top1 < metrics.top_k < 1
+
+
+def test_equal_probabilities_count_as_they_do_for_top_1():
+    metrics = score(np.full((8, 4), 0.25), np.arange(8) % 4, names(4))
+    assert metrics.top1 == 0.25  # argmax takes the first
+    assert metrics.top_k == 0.75  # so the first three of four
+
+
+def test_brier_is_the_squared_distance_from_the_truth():
+    prob, labels = guesses(90, 5)
+    expected = np.mean([((row - np.eye(5)[label]) ** 2).sum() for row, label in zip(prob, labels, strict=True)])
+    assert score(prob, labels, names(5)).brier == pytest.approx(expected, abs=1e-6)
+    two, binary = guesses(90, 2)
+    halved = sklearn.metrics.brier_score_loss(binary, two[:, 1].astype(float))
+    assert score(two, binary, names(2)).brier == pytest.approx(2 * halved, abs=1e-6)
+
+
+def test_intervals_are_those_of_a_plain_bootstrap():
+    prob, labels = guesses(100, 3)
+    metrics = score(prob, labels, names(3))
+    random = np.random.default_rng(7)
+    drawn = {"log_loss": [], "brier": [], "balanced_accuracy": [], "macro_f1": [], "expected_calibration_error": []}
+    for _ in range(400):
+        rows = random.integers(100, size=100)
+        predicted = prob[rows].argmax(axis=1)
+        drawn["log_loss"].append(-np.log(prob[rows, labels[rows]]).mean())
+        drawn["brier"].append(((prob[rows] - np.eye(3)[labels[rows]]) ** 2).sum(axis=1).mean())
+        drawn["balanced_accuracy"].append(sklearn.metrics.balanced_accuracy_score(labels[rows], predicted))
+        drawn["macro_f1"].append(sklearn.metrics.f1_score(labels[rows], predicted, average="macro"))
+        drawn["expected_calibration_error"].append(expected_calibration_error(prob[rows], labels[rows]))
+    for name, values in drawn.items():
+        low, high = np.quantile(values, [0.025, 0.975])
+        if name == "expected_calibration_error":
+            low, high = 2 * metrics.expected_calibration_error - high, 2 * metrics.expected_calibration_error - low
+        found = getattr(metrics, f"{name}_interval")
+        assert found == pytest.approx((low, high), abs=0.2 * (high - low)), name
+        assert found[0] <= getattr(metrics, name) <= found[1]
+
+
+def test_the_same_seed_gives_the_same_intervals():
+    prob, labels = guesses(50)
+    assert score(prob, labels, names(4)) == score(prob, labels, names(4))
+    assert score(prob, labels, names(4), seed=1).brier_interval != score(prob, labels, names(4)).brier_interval
+
+
+@pytest.mark.parametrize("labels", [[2], [2, 2, 2], [0, 1, 1]])
+def test_few_pictures_and_lacking_classes_give_numbers_that_json_holds(labels):
+    prob, _ = guesses(len(labels))
+    metrics = score(prob, np.array(labels), names(4))
+    assert Metrics.from_json(json.loads(json.dumps(metrics.to_json(), allow_nan=False))) == metrics
+    (warning,) = metrics.warnings
+    assert ("no class but 'class 2'" in warning) == (len(set(labels)) == 1)
+
+
+def test_a_test_set_with_all_classes_is_no_warning():
+    assert score(*guesses(60), names(4)).warnings == ()
+
+
+def test_a_classifier_of_one_class_can_be_scored():
+    metrics = score(np.ones((3, 1)), np.zeros(3, int), names(1))
+    assert (metrics.top1, metrics.macro_f1, metrics.k, metrics.log_loss) == (1, 1, None, 0)
+
+
+def test_scores_of_earlier_versions_can_be_read():
+    metrics = score(*guesses(60), names(4))
+    first = (
+        "pictures", "top1", "top1_interval", "balanced_accuracy", "log_loss", "expected_calibration_error",
+        "class_names", "confusion",
+    )  # fmt: skip
+    read = Metrics.from_json({name: json.loads(json.dumps(metrics.to_json()))[name] for name in first})
+    assert (read.top1, read.confusion, str(read)) == (metrics.top1, metrics.confusion, str(metrics))
+    assert (read.macro_f1, read.brier_interval, read.recall) == (None, None, ())
+    assert read.warnings == ()

@@ -9,7 +9,7 @@ import numpy as np
 
 from tltool.data.batches import read_batches
 from tltool.data.dataset import Problem
-from tltool.heads.network import framing_of, prepared_model, squaring
+from tltool.heads.network import framings_of, prepared_model, squarings
 from tltool.progress import Report, silent
 
 BATCH = 16
@@ -44,11 +44,17 @@ def classify(
             squares of the pictures, so that the answers are those of the exported file.
     """
     network = prepared_model(model)
-    square = squaring(model) if keys is None else None
+    framings = framings_of(model)
+    squares = squarings(model) if keys is None else [None] * len(framings)
+    readers = [
+        read_batches(paths, framing, BATCH, keys=keys, square=square)
+        for framing, square in zip(framings, squares, strict=True)
+    ]
     values, indices, problems = [], [], []
-    for done, batch in enumerate(read_batches(paths, framing_of(model), BATCH, keys=keys, square=square)):
+    for done, (batch, *others) in enumerate(zip(*readers, strict=True)):
         if len(batch.indices):
-            values.append(network.predict_on_batch(batch.pixels))
+            pixels = [batch.pixels, *(other.pixels for other in others)]
+            values.append(network.predict_on_batch(pixels if others else batch.pixels))
             indices.append(batch.indices)
         problems += [Problem(str(paths[position]), str(fault), fault.kind) for position, fault in batch.problems]
         report(TASK, min(len(paths), (done + 1) * BATCH), len(paths))

@@ -6,12 +6,25 @@ from typing import Any
 import numpy as np
 
 from tltool.errors import ShapeError
-from tltool.evaluation.metrics import BINS
+from tltool.evaluation.average_precision import average_precision, drawn_mean_average_precision
+from tltool.evaluation.calibration import BINS, bins_of, chance_errors
+from tltool.evaluation.intervals import (
+    Interval,
+    bootstrap_means,
+    percentile_interval,
+    reflected_interval,
+    wilson_interval,
+    wilson_intervals,
+)
+from tltool.evaluation.metrics import FLOOR, frozen
+from tltool.evaluation.per_class import class_averages, gaps_in_words, shares
 
 
 @dataclass(frozen=True)
 class MultiLabelMetrics:
-    """Scores on held-out pictures.
+    """Scores on held-out pictures, with 95 % intervals: of shares Wilson's, of all others by bootstrap.
+
+    Runs of the first version lack those that follow `recall`: None or empty there.
 
     Attributes:
         pictures: How many.
@@ -26,6 +39,9 @@ class MultiLabelMetrics:
         support: Held-out pictures with the class.
         average_precision: Area under the precision-recall curve, [0, 1]; None for a class that does not occur.
         precision, recall: At the threshold, [0, 1]; None where nothing was predicted, or nothing occurs.
+        f1: At the threshold, [0, 1]; None where the class does not occur.
+        brier: Mean squared distance of a probability from the truth, [0, 1].
+        exact_match_interval: Of `exact_match`, as all that end so.
     """
 
     pictures: int
@@ -41,14 +57,29 @@ class MultiLabelMetrics:
     average_precision: tuple[float | None, ...]
     precision: tuple[float | None, ...]
     recall: tuple[float | None, ...]
+    f1: tuple[float | None, ...] = ()
+    brier: float | None = None
+    exact_match_interval: Interval | None = None
+    mean_average_precision_interval: Interval | None = None
+    micro_f1_interval: Interval | None = None
+    macro_f1_interval: Interval | None = None
+    log_loss_interval: Interval | None = None
+    brier_interval: Interval | None = None
+    expected_calibration_error_interval: Interval | None = None
+    precision_interval: tuple[Interval | None, ...] = ()
+    recall_interval: tuple[Interval | None, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "MultiLabelMetrics":
-        kept = {name: values[name] for name in cls.__dataclass_fields__}
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()})
+        return cls(**{name: frozen(values[name]) for name in cls.__dataclass_fields__ if name in values})
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What keeps these numbers from meaning what they seem to, in words."""
+        return gaps_in_words(self.class_names, list(self.support))
 
     def __str__(self) -> str:
         return (
@@ -60,7 +91,7 @@ class MultiLabelMetrics:
 
 
 def score_multi_label(
-    prob: np.ndarray, targets: np.ndarray, class_names: tuple[str, ...], threshold: float
+    prob: np.ndarray, targets: np.ndarray, class_names: tuple[str, ...], threshold: float, seed: int = 0
 ) -> MultiLabelMetrics:
     """Compares probabilities with the truth.
 
@@ -69,46 +100,69 @@ def score_multi_label(
         targets: 0 and 1, shape (N, C).
         class_names: Length C.
         threshold: Probability from which a class counts as present.
+        seed: Of the bootstrap.
 
     Raises:
         ShapeError: if the shapes differ.
     """
     if prob.shape != targets.shape or prob.ndim != 2 or prob.shape[1] != len(class_names):
         raise ShapeError(f"{prob.shape} probabilities, {targets.shape} targets and {len(class_names)} classes differ.")
-    from sklearn.metrics import average_precision_score  # late: a second that other sets need not wait
-
     prob = prob.astype(np.float64)
     present = targets.astype(bool)
     predicted = prob >= threshold
-    support, found = present.sum(axis=0), predicted.sum(axis=0)
-    hits = (present & predicted).sum(axis=0)
-    areas = [
-        float(average_precision_score(present[:, c], prob[:, c])) if support[c] else None for c in range(prob.shape[1])
-    ]
-    occurring = support > 0
-    clipped = np.clip(prob, np.finfo(np.float32).eps, 1 - np.finfo(np.float32).eps)
+    support, found, hits = present.sum(axis=0), predicted.sum(axis=0), (present & predicted).sum(axis=0)
+    areas = average_precision(prob, present, np.ones((1, len(prob))))[0]
+    areas = tuple(float(area) if count else None for area, count in zip(areas, support, strict=True))
+    clipped = np.clip(prob, FLOOR, 1 - FLOOR)
+    losses = -np.where(present, np.log(clipped), np.log1p(-clipped)).mean(axis=1)
+    briers = ((prob - present) ** 2).mean(axis=1)
+    gaps = _gaps(prob, present)
+    error = float(np.abs(gaps.mean(axis=0)).sum())
+    exact = int((present == predicted).all(axis=1).sum())
+    drawn = bootstrap_means(
+        np.concatenate([losses[:, None], briers[:, None], gaps, present & predicted, present, predicted], axis=1), seed
+    )
+    classes = len(class_names)
+    loss, brier, error_, hit, occurs, says = np.split(drawn, np.cumsum([1, 1, BINS, classes, classes]), axis=1)
     return MultiLabelMetrics(
         pictures=len(prob),
-        mean_average_precision=float(np.mean([area for area in areas if area is not None])) if occurring.any() else 0.0,
+        mean_average_precision=float(np.mean([area for area in areas if area is not None] or [0.0])),
         threshold=float(threshold),
-        micro_f1=_f1(hits.sum(), found.sum(), support.sum()),
-        macro_f1=float(np.mean([_f1(hits[c], found[c], support[c]) for c in np.flatnonzero(occurring)] or [0.0])),
-        exact_match=float((present == predicted).all(axis=1).mean()),
-        log_loss=float(-np.where(present, np.log(clipped), np.log1p(-clipped)).mean()),
-        expected_calibration_error=_calibration_error(prob.ravel(), present.ravel()),
+        micro_f1=float(_f1(hits.sum(), support.sum(), found.sum())),
+        macro_f1=float(class_averages(hits, support, found)[1]),
+        exact_match=exact / len(prob),
+        log_loss=float(losses.mean()),
+        expected_calibration_error=error,
         class_names=tuple(class_names),
-        support=tuple(int(n) for n in support),
-        average_precision=tuple(areas),
-        precision=tuple(float(h / f) if f else None for h, f in zip(hits, found, strict=True)),
-        recall=tuple(float(h / s) if s else None for h, s in zip(hits, support, strict=True)),
+        support=frozen(support.tolist()),
+        average_precision=areas,
+        precision=shares(hits, found),
+        recall=shares(hits, support),
+        f1=shares(2 * hits, np.where(support, support + found, 0)),
+        brier=float(briers.mean()),
+        exact_match_interval=wilson_interval(exact, len(prob)),
+        mean_average_precision_interval=percentile_interval(drawn_mean_average_precision(prob, present, seed)),
+        micro_f1_interval=percentile_interval(_f1(hit.sum(axis=1), occurs.sum(axis=1), says.sum(axis=1))),
+        macro_f1_interval=percentile_interval(class_averages(hit, occurs, says)[1]),
+        log_loss_interval=percentile_interval(loss[:, 0]),
+        brier_interval=percentile_interval(brier[:, 0]),
+        expected_calibration_error_interval=reflected_interval(
+            error, np.abs(error_).sum(axis=1), chance_errors(prob.ravel(), seed)
+        ),
+        precision_interval=wilson_intervals(hits, found),
+        recall_interval=wilson_intervals(hits, support),
     )
 
 
-def _f1(hits: float, found: float, support: float) -> float:
-    return float(2 * hits / (found + support)) if found + support else 0.0
+def _f1(hits: np.ndarray, support: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """F1 of all decisions together; 0 where nothing occurs and nothing was predicted."""
+    decided = np.asarray(support + found, dtype=np.float64)
+    return np.divide(2 * hits, decided, out=np.zeros_like(decided), where=decided > 0)
 
 
-def _calibration_error(prob: np.ndarray, present: np.ndarray) -> float:
-    """Gap between probability and frequency, averaged over `BINS` equal-width bins of the probability."""
-    position = np.clip(np.ceil(prob * BINS).astype(int) - 1, 0, BINS - 1)
-    return float(np.abs(np.bincount(position, weights=present - prob, minlength=BINS)).sum() / len(prob))
+def _gaps(prob: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """What each picture adds to the gap between probability and frequency in each bin, shape (N, BINS)."""
+    rows = np.arange(len(prob))[:, None]
+    position = rows * BINS + bins_of(prob, BINS)
+    weights = (present - prob) / prob.shape[1]
+    return np.bincount(position.ravel(), weights.ravel(), len(prob) * BINS).reshape(len(prob), BINS)

@@ -86,23 +86,30 @@ def is_multi_label(model: keras.Model) -> bool:
 
 
 def prepared_model(model: keras.Model) -> keras.Model:
-    """The part of a picture model that takes prepared pixels; it shares the layers."""
-    return keras.Model(model.get_layer(CLIP).output, model.output, name="prepared")
+    """The part of a picture model that takes prepared pixels; it shares the layers.
+
+    Of a model that makes squares of several sizes it takes a list of them, in the order of `framings_of`.
+    """
+    squares = [model.get_layer(f"{CLIP}{end}").output for end in _ends(model)]
+    return keras.Model(squares if len(squares) > 1 else squares[0], model.output, name="prepared")
 
 
-def squaring(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
-    """The part of a picture model that makes squares: from one picture, shape (h, w, 3), uint8, to (size, size, 3).
+def squarings(model: keras.Model) -> list[Callable[[np.ndarray], np.ndarray]]:
+    """The parts of a picture model that make squares: from one picture, shape (h, w, 3), uint8, to (size, size, 3).
 
-    Its pixels are those of the exported model to the bit. `tltool.data.decoding.prepare` parts from them by a grey
+    Their pixels are those of the exported model to the bit. `tltool.data.decoding.prepare` parts from them by a grey
     level in one value of ten thousand, where a float falls on the other side of a half: 4e-4 in probability at most.
     """
-    framing = framing_of(model)
+    return [_squaring(model, end, framing) for end, framing in zip(_ends(model), framings_of(model), strict=True)]
+
+
+def _squaring(model: keras.Model, end: str, framing: Framing) -> Callable[[np.ndarray], np.ndarray]:
     if keras.backend.backend() != "tensorflow":
         # JAX would compile anew for each size of picture.
         return lambda pixels: prepare(pixels, framing)
     import tensorflow
 
-    front = keras.Model(model.input, model.get_layer(CLIP).output)
+    front = keras.Model(model.input, model.get_layer(f"{CLIP}{end}").output)
     signature = [tensorflow.TensorSpec((1, None, None, 3), tensorflow.uint8)]
     traced = tensorflow.function(
         lambda picture: tensorflow.cast(front(picture, training=False), tensorflow.uint8),
@@ -113,10 +120,27 @@ def squaring(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def framing_of(model: keras.Model) -> Framing:
-    """How a picture model makes squares of pictures, read off the model itself."""
-    resize = model.get_layer(RESIZE)
-    fit = "crop" if resize.crop_to_aspect_ratio else "pad" if resize.pad_to_aspect_ratio else "squish"
-    return Framing(resize.height, fit)
+    """How a picture model makes squares of pictures, read off the model itself; of several the first."""
+    return framings_of(model)[0]
+
+
+def framings_of(model: keras.Model) -> tuple[Framing, ...]:
+    """All of them: a model of several backbones may make a square for each."""
+    found = []
+    for end in _ends(model):
+        resize = model.get_layer(f"{RESIZE}{end}")
+        fit = "crop" if resize.crop_to_aspect_ratio else "pad" if resize.pad_to_aspect_ratio else "squish"
+        found.append(Framing(resize.height, fit))
+    return tuple(found)
+
+
+def _ends(model: keras.Model) -> list[str]:
+    """What the names of the layers that make squares end in: "", and "_2" and so on where there are several."""
+    names = {layer.name for layer in model.layers}
+    ends = [""]
+    while f"{CLIP}_{len(ends) + 1}" in names:
+        ends.append(f"_{len(ends) + 1}")
+    return ends
 
 
 def _join(front: keras.Model, network: keras.Model) -> keras.Model:
