@@ -288,6 +288,11 @@ def test_a_probe_that_is_handed_back_is_that_of_the_probe_recipe(photos, tmp_pat
     assert run.metrics.log_loss == pytest.approx(recompute(run).log_loss, abs=2e-3)
 
 
+def test_a_search_for_which_the_table_picks_a_probe_says_so(photos, tmp_path):
+    with pytest.raises(RecipeError, match=r"nothing to search, as it only solves a head\. Give --recipe finetune-top"):
+        tl.tune(photos, out=tmp_path / "run", budget=60.0, settings=("backbone=tiny_random",))
+
+
 def test_what_a_search_has_found_is_the_recipe_of_a_run_that_was_killed_in_its_last_moment(tmp_path):
     run = RunFolder(shutil.copytree(finished_run().path, tmp_path / "run"))
     run.write_state(state="running")

@@ -45,6 +45,7 @@ from tltool.training.interrupts import terminable
 from tltool.training.mlflow_log import MLflowLog
 from tltool.training.request import Request, read_request
 from tltool.training.run_folder import RunFolder, logging_to
+from tltool.training.search import check_searchable
 from tltool.training.selection import check_trainable
 from tltool.training.tensorboard import TensorBoardLog
 from tltool.training.train import Trained, probe_spec, train
@@ -144,6 +145,8 @@ def _fit(folder: RunFolder, request: Request, events: EventLog, deadline: float 
         write_json(folder.data, data.to_json())
         write_json(folder.seen, [features.keys[i] for i in data.indices("train", "valid")])
         recipe, baselines = _decide(folder, request, chosen, checkup, features, backbone, events)
+        if request.searching:
+            check_searchable(recipe)  # the table may have picked a probe
         recipe = _settle_size(recipe, data, seed, events)
         if (recipe.size_in_pixels or backbone.image_size) != backbone.image_size:
             events.emit("stage", text=f"Reading {len(data)} pictures at {recipe.image_size} pixels")
