@@ -23,7 +23,7 @@ from tltool.recipes import Recipe, check_recipe
 from tltool.training.balance import score
 from tltool.training.checkpoints import PLACE, pack, unpack
 from tltool.training.events import Event, EventLog
-from tltool.training.fine_tuning import FineTuning
+from tltool.training.fine_tuning import IN_WORDS, FineTuning
 from tltool.training.finetune import fine_tune
 from tltool.training.pictures import Pictures, predict_logits
 
@@ -127,7 +127,7 @@ def search(
             best = Found(varied, tuning, model.get_weights())
             _write_best(folder, best, start)
         study.tell(trial, tuning.blended)  # killed before it, the trial is done again, and finds the same
-        _tell(events, trial, f"{tuning.blended:.4f}", best)
+        _tell(events, trial, f"{IN_WORDS[tuning.choose_by]} {tuning.blended:.4f}", best)
     if best is None:
         model.set_weights(start)
         events.note("There was no time for a single trial: the probe is handed back.")
