@@ -104,5 +104,6 @@ def _told(events: Sequence[Event]) -> list[str]:
         if event["event"] in ("stage", "note"):
             lines.append(event["text"])
         elif event["event"] == "decision":
-            lines.append(f"Decision: {event['cell']}: {event['used']}")
+            used = "" if event["used"] == event["recipe"] else f" (you asked for {event['used']})"
+            lines.append(f"Decision: {event['cell']}: {event['recipe']}{used}")
     return lines
