@@ -25,13 +25,13 @@ from scipy.special import softmax
 
 from tltool.backbones import load_backbone
 from tltool.data import load_dataset
-from tltool.evaluation import calibration
-from tltool.evaluation.calibration import CALIBRATION_FOLDS, CALIBRATION_SHUFFLES, fit_temperature
 from tltool.evaluation.conformal import ConformalScores
 from tltool.evaluation.metrics import expected_calibration_error
 from tltool.features.extract import extract
+from tltool.heads import temperature as temperatures
 from tltool.heads.cross_validation import cross_validate, out_of_fold_logits
 from tltool.heads.logistic import LogisticProblem, log_loss
+from tltool.heads.temperature import CALIBRATION_FOLDS, CALIBRATION_SHUFFLES, fit_temperature
 from tltool.recipes import load_recipe
 
 SETS = ("flowers", "trashnet", "weather", "ham10000_skin")
@@ -136,7 +136,7 @@ def show(name: str, line: np.ndarray) -> None:
 
 def print_few(heads: list[Head]) -> None:
     """Whether a temperature from few pictures does good: change of log loss, for logits as they are and surer ones."""
-    calibration.FEWEST = 0
+    temperatures.FEWEST = 0
     print("change of log loss by a temperature from few pictures, thousandths of a nat, mean and worst tenth:")
     for count in FEW:
         cells = []

@@ -22,8 +22,7 @@ from tltool.heads.logistic import to_probabilities
 from tltool.inspection.baselines import ProbeSpec
 from tltool.recipes import load_recipe
 from tltool.training.joined import joined_table
-from tltool.training.probe import solve_probe
-from tltool.training.train import probe_spec
+from tltool.training.probe import probe_spec, solve_probe
 
 SETS = ("flowers", "trashnet", "weather", "rsscn7_aerial", "chest_xray", "ham10000_skin", "cats_dogs")
 FIRST, SECOND, JOINED, AVERAGED = "lite0", "lite2", "lite0+lite2", "mean of two"

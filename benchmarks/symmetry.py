@@ -28,7 +28,7 @@ from tltool.inspection.orientation import Orientation
 from tltool.inspection.size import measure_size
 from tltool.inspection.symmetry import measure_symmetry
 from tltool.recipes import load_recipe
-from tltool.training.train import probe_spec
+from tltool.training.probe import probe_spec
 
 # How a person would turn them; of flowers, insects and rubbish, which are often seen from above, either will do.
 WAYS = {

@@ -505,7 +505,20 @@ def test_export_then_predict(tltool, tmp_path):
     with (tmp_path / "results.csv").open(encoding="utf-8", newline="") as file:
         table = list(csv.DictReader(file))
     assert list(table[0]) == ["path", "label", "confidence", "prob:ant", "prob:bee", "prob:cat"]
-    assert [[row["path"], row["label"], f"{float(row['confidence']):.4f}"] for row in table] == rows[:3]
+    assert [[row["path"], row["label"], f"{float(row['confidence']):.4f}"] for row in table] == [
+        r[:3] for r in rows[:3]
+    ]
+
+    status, _, _ = tltool("predict", "bundle", "new", "--csv", "sets.csv", "--coverage", "0.8")
+    assert status == 0
+    with (tmp_path / "sets.csv").open(encoding="utf-8", newline="") as file:
+        table = list(csv.DictReader(file))
+    assert list(table[0])[-3:] == ["prob:cat", "set", "known"]
+    assert all(row["label"] == row["set"].split("|")[0] and row["known"] in ("yes", "no") for row in table)
+    status, out, err = tltool("predict", "bundle", "new", "--csv", "more.csv", "--coverage", "0.99")
+    assert (status, out) == (2, "")
+    assert "0% take 99 pictures to calibrate on" in err
+    assert not (tmp_path / "more.csv").exists()
 
 
 ODD = ["a\tb.png", ":smile:.png", "[bold]x[/].png", "größe 日本.png"]
@@ -516,7 +529,7 @@ def test_odd_names_come_out_as_they_are(tltool, tmp_path):
         make_picture(tmp_path / "new" / name)
     status, out, _ = tltool("predict", finished_run().path, *(Path("new") / name for name in ODD))
     assert status == 0
-    assert [line.rsplit("\t", 2)[0] for line in out.splitlines()] == [str(Path("new") / name) for name in ODD]
+    assert [line.rsplit("\t", 4)[0] for line in out.splitlines()] == [str(Path("new") / name) for name in ODD]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs file names that are not valid UTF-8, which only Linux has")

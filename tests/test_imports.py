@@ -22,7 +22,7 @@ ORDER = (
     *("errors", "progress", "files", "shipped", "cache", "seed", "startup"),
     *("data", "augment", "layers", "backbones", "optimizers", "features", "heads"),
     *("doctor", "inspection", "decision", "recipe_parts", "recipes"),
-    *("training", "evaluation", "export", "run", "ensembles", "carry_out", "pipeline", "demo"),
+    *("training", "evaluation", "export", "run", "ensembles", "judge", "carry_out", "pipeline", "demo"),
     *("console", "cli_options", "cli_augment", "cli_demo", "cli_optimizers", "cli_recipes", "cli_tune", "ui", "cli"),
 )
 FACE = "tltool"  # __init__ and __main__

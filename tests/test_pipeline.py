@@ -32,6 +32,7 @@ from tltool.training.run_folder import RunFolder
 
 FILES = {
     ".lock",
+    "calibration.json",
     "data.json",
     "decision.json",
     "events.jsonl",
@@ -88,7 +89,9 @@ def test_a_run_is_complete_and_its_scores_are_those_of_its_model(photos, tmp_pat
     heard = []
     run = tl.fit(photos, recipe, out=tmp_path / "run", settings=SETTINGS[recipe], listener=heard.append)
     tuned = recipe is not None and bool(load_recipe(recipe).stages)
-    assert {path.name for path in run.path.iterdir()} == FILES | ({"probe.npz"} if tuned else set())
+    told = {"probe.npz"} if tuned else set()
+    told |= set() if isinstance(run.certainty.novelty, str) else {"novelty.npz"}
+    assert {path.name for path in run.path.iterdir()} == FILES | told
     for path in run.path.glob("*.json"):
         strict(path)
     events = [json.loads(line) for line in run.folder.events.read_text("utf-8").splitlines()]
@@ -125,6 +128,38 @@ def test_a_run_is_complete_and_its_scores_are_those_of_its_model(photos, tmp_pat
         if count := {"finetune-top": 2, "finetune-all": 9}.get(recipe):
             check_what_moved(run.model, count if better else 0)
         assert sum(event["event"] == "epoch" for event in events) == len(saved.stages)
+
+
+def test_what_is_known_of_certainty_is_from_pictures_that_were_held_out(photos, tmp_path):
+    """A probe from cross-validation, a fine-tuned network from the validation pictures; the test part is in neither."""
+    probe = finished_run()
+    learned = len(probe.data.indices("train", "valid"))
+    assert probe.certainty.source == "cross-validation"
+    assert (
+        probe.certainty.temperature.pictures == probe.certainty.sets.pictures == len(probe.certainty.novelty.reference)
+    )
+    assert probe.certainty.sets.pictures == learned
+    rows = probe.data.indices("test")
+    paths = [probe.data.paths[i] for i in rows]
+    result = classify(probe.model, paths, with_features=True)
+    scores = probe.certainty_scores
+    inside = result.values >= probe.certainty.sets.threshold(0.9)
+    inside[np.arange(len(rows)), result.values.argmax(axis=1)] = True
+    assert scores.coverage == 0.9
+    assert scores.covered == pytest.approx(inside[np.arange(len(rows)), probe.data.labels_of(rows)].mean())
+    assert scores.set_size == pytest.approx(inside.sum(axis=1).mean())
+    assert scores.known == pytest.approx(probe.certainty.novelty.known(result.features).mean())
+    assert f"{scores.known:.1%} of the pictures count as known" in str(scores)
+
+    tuned = tl.fit(photos, "finetune-top", out=tmp_path / "run", settings=SETTINGS["finetune-top"])
+    valid = tuned.data.indices("valid")
+    assert tuned.certainty.source == "validation pictures"
+    assert tuned.certainty.sets.pictures == len(valid) < 19
+    prob = classify(tuned.model, [tuned.data.paths[i] for i in valid]).values
+    right = np.sort(prob[np.arange(len(valid)), tuned.data.labels_of(valid)])[::-1]
+    np.testing.assert_allclose(tuned.certainty.sets.scores, right, atol=2e-3)
+    assert "takes 19 of them" in tuned.certainty.novelty
+    assert tuned.certainty_scores.known is None
 
 
 def test_every_shipped_recipe_is_tried_above():

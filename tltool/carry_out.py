@@ -19,20 +19,18 @@ from tltool.data.typical_size import typical_side
 from tltool.decision import Decision, decide, pick_image_size
 from tltool.doctor.checkup import Checkup, check_up
 from tltool.errors import DataError, RunError, StoppedError, TltoolError
-from tltool.evaluation.evaluate import score_any
-from tltool.evaluation.inference import classify
 from tltool.export.bundle import Labels, write_labels
 from tltool.features.extract import FeatureTable, extract
 from tltool.features.moments import batchnorm_moments
 from tltool.features.taps import extra_poolings
 from tltool.files import write_json, write_text
-from tltool.heads.logistic import to_probabilities
 from tltool.inspection.baselines import Baseline, measure_baselines
 from tltool.inspection.files import health_of
 from tltool.inspection.inspection import Inspection
 from tltool.inspection.similarity import SIMILARITY_PICTURES, Similarity, measure_similarity
 from tltool.inspection.size import measure_size
 from tltool.inspection.symmetry import measure_symmetry
+from tltool.judge import measure_certainty, score_held_out
 from tltool.progress import Report, silent
 from tltool.recipe_parts import AUTO
 from tltool.recipes import Recipe, check_recipe, load_recipe
@@ -43,12 +41,13 @@ from tltool.training.forecast import forecast
 from tltool.training.holding import holding
 from tltool.training.interrupts import terminable
 from tltool.training.mlflow_log import MLflowLog
+from tltool.training.probe import probe_spec
 from tltool.training.request import Request, read_request
 from tltool.training.run_folder import RunFolder, logging_to
 from tltool.training.search import check_searchable
 from tltool.training.selection import check_trainable
 from tltool.training.tensorboard import TensorBoardLog
-from tltool.training.train import Trained, probe_spec, train
+from tltool.training.train import train
 from tltool.training.turns import turn
 from tltool.training.versions import versions
 
@@ -161,7 +160,9 @@ def _fit(folder: RunFolder, request: Request, events: EventLog, deadline: float 
     searched = request.searching, request.trials
     trained = train(recipe, backbone, data, features, baselines, folder, seed, events, deadline, *searched)
     write_labels(folder.labels, Labels(data.class_names, trained.threshold))
-    scores = _score_held_out(trained, checkup, features, events.report)
+    certainty = measure_certainty(trained, data, features, seed, events.report)
+    certainty.write(folder.path)
+    scores = score_held_out(trained, certainty, checkup, features, events.report)
     seconds = time.monotonic() - start
     about = {"recipe": recipe.name, "l2": trained.l2, "seconds": seconds}
     tuning = {} if trained.fine_tuning is None else {"validation": trained.fine_tuning.to_json()}
@@ -281,21 +282,3 @@ def inspect_features(
         health=health_of(checkup),
         settings=settings,
     )
-
-
-def _score_held_out(trained: Trained, checkup: Checkup, features: FeatureTable, report: Report) -> dict:
-    """Scores as JSON; where held-out pictures have copies among the learned ones, also those without them."""
-    data = checkup.data
-    rows = data.indices("test")
-    if trained.head is not None:
-        logits = trained.head.logits(features.select(trained.spec.stages, trained.spec.pooling)[rows])
-        prob = to_probabilities(logits, data.multi_label)
-    else:
-        paths, keys = [data.root / data.files[i] for i in rows], [features.keys[i] for i in rows]
-        prob = classify(trained.model, paths, report, keys).values
-    scores = score_any(prob, data.labels_of(rows), data.class_names, trained.threshold).to_json()
-    fresh = ~np.isin(rows, checkup.leaks)
-    if fresh.all() or not fresh.any():
-        return scores | {"leaked": int((~fresh).sum())}
-    clean = score_any(prob[fresh], data.labels_of(rows[fresh]), data.class_names, trained.threshold)
-    return scores | {"leaked": int((~fresh).sum()), "without_leaks": clean.to_json()}

@@ -247,9 +247,10 @@ def evaluate(run: RunPath, data: Data, columns: Columns = None, as_json: AsJson 
     if result.seen:
         console.remark(f"{result.seen} pictures are left out: the run has learned from them.")
     if as_json:
-        print(json.dumps(result.metrics.to_json() | {"left_out_as_seen": result.seen}, indent=1, ensure_ascii=False))
+        about = {"left_out_as_seen": result.seen, "certainty": result.certainty.to_json()}
+        print(json.dumps(result.metrics.to_json() | about, indent=1, ensure_ascii=False))
     else:
-        console.show_metrics(result.metrics)
+        console.show_metrics(result.metrics, result.certainty)
 
 
 @app.command()
@@ -257,8 +258,14 @@ def predict(
     model: Annotated[Path, typer.Argument(help="A run, an exported bundle or a .keras file.")],
     paths: Annotated[list[Path], typer.Argument(help="Pictures, or folders of them.")],
     csv: Annotated[Path | None, typer.Option(help="Write path, label and probabilities to this new file.")] = None,
+    coverage: Annotated[
+        float | None,
+        typer.Option(
+            min=0.5, max=0.999, help="Sets of classes hold the right one in this share; adds `set,known` to --csv."
+        ),
+    ] = None,
 ) -> None:
-    """Classify pictures."""
+    """Classify pictures: label, confidence, the classes that it may be, and whether the picture is like known ones."""
     from tltool import console
     from tltool.export.predictor import load_model, write_csv
 
@@ -267,7 +274,7 @@ def predict(
     predictor = load_model(model)
     with console.progress() as listener:
         console.prepare(listener)
-        predictions, problems = predictor.try_predict(paths, console.as_report(listener))
+        predictions, problems = predictor.try_predict(paths, console.as_report(listener), coverage)
     console.remark(*(f"Left out: {problem}" for problem in problems))
     if not predictions:
         raise TltoolError("None of the pictures could be read.")
@@ -277,7 +284,7 @@ def predict(
     try:
         # Names that are not valid UTF-8 are written as the bytes that they are.
         with csv.open("x", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            write_csv(file, predictor.class_names, predictions)
+            write_csv(file, predictor.class_names, predictions, with_sets=coverage is not None)
     except OSError as error:
         raise TltoolError(f"{csv}: cannot be written ({error.strerror}). Give another --csv.") from None
     console.remark(f"{len(predictions)} predictions written to {csv}.")

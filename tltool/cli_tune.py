@@ -37,4 +37,3 @@ def tune(
         about = {"budget": seconds, "trials": trials, "seed": seed, "settings": settings or ()}
         run = pipeline.tune(loaded, recipe, out=out, **about, listener=listener)
     console.show_run(run)
-    console.remark(f"`tltool fit {data} --recipe {run.folder.recipe}` trains by the same numbers again.")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tltool.decision import Decision
     from tltool.doctor.diagnosis import Diagnosis
     from tltool.doctor.findings import Finding
+    from tltool.evaluation.evaluate import CertaintyScores
     from tltool.evaluation.metrics import Metrics
     from tltool.evaluation.multi_label import MultiLabelMetrics
     from tltool.export.predictor import Prediction
@@ -153,16 +154,20 @@ def show_run(run: "Run") -> None:
     results.print(f"Recipe: {escape(run.decision['used'])}")
     if run.tuning is not None:
         results.print(str(run.tuning))
-    show_metrics(run.metrics)
+    show_metrics(run.metrics, run.certainty_scores)
     if run.metrics_without_leaks is not None:
         results.print(f"Without the {run.leaked} of them that leaked: {run.metrics_without_leaks}")
     elif run.leaked:
         results.print(f"All {run.leaked} of them leaked: it learned from copies, so this says nothing of new pictures.")
+    if run.searched:
+        remark(f"`tltool fit {run.data.source} --recipe {run.folder.recipe}` trains by the same numbers again.")
 
 
-def show_metrics(metrics: "Metrics | MultiLabelMetrics") -> None:
+def show_metrics(metrics: "Metrics | MultiLabelMetrics", certainty: "CertaintyScores") -> None:
     """Prints scores and, for up to 12 classes, the confusion matrix or the scores by class."""
     results.print(f"Held out: {metrics}")
+    if said := str(certainty):
+        results.print(said)
     if len(metrics.class_names) > 12:
         return
     if hasattr(metrics, "confusion"):
@@ -201,8 +206,10 @@ def show_recipes(recipes: Sequence["Recipe"]) -> None:
 
 
 def show_predictions(predictions: Sequence["Prediction"]) -> None:
-    """Prints path, label and confidence, one picture a line, separated by tabs."""
+    """Prints path, label, confidence, set and whether it is known, one picture a line, separated by tabs."""
     for prediction in predictions:
         # Not through Rich, which turns tabs into spaces; and not every terminal takes a name that is not valid UTF-8.
         path = str(prediction.path).encode(errors="backslashreplace").decode()
-        print(f"{path}\t{prediction.label}\t{prediction.confidence:.4f}")
+        likely = ", ".join(prediction.label_set or ())
+        known = {True: "known", False: "unknown", None: ""}[prediction.known]
+        print(path, prediction.label, f"{prediction.confidence:.4f}", likely, known, sep="\t")

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 from tltool.data import Dataset, load_dataset
 from tltool.data.dataset import load_index
-from tltool.evaluation.evaluate import Evaluation, evaluate_model, read_metrics
+from tltool.evaluation.certainty import Certainty, read_certainty
+from tltool.evaluation.evaluate import CertaintyScores, Evaluation, evaluate_model, read_metrics
 from tltool.evaluation.metrics import Metrics
 from tltool.evaluation.multi_label import MultiLabelMetrics
 from tltool.export.bundle import Bundle, Labels, export_run, read_labels
 from tltool.progress import Report, silent
 from tltool.training.fine_tuning import FineTuning
+from tltool.training.request import read_request
 from tltool.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -49,6 +51,11 @@ class Run:
         return None if scores is None else FineTuning.from_json(scores)
 
     @property
+    def searched(self) -> bool:
+        """Whether the numbers of its recipe were searched."""
+        return self.folder.request.exists() and read_request(self.folder.request).searching
+
+    @property
     def leaked(self) -> int:
         """Held-out pictures of which a copy, or another one of its group, was learned from."""
         return self._scores.get("leaked", 0)  # runs of earlier versions do not say
@@ -67,6 +74,16 @@ class Run:
     def data(self) -> Dataset:
         """The data set with the split that was used."""
         return load_index(self.folder.data)
+
+    @cached_property
+    def certainty(self) -> Certainty | None:
+        """How far the model's answers can be trusted; None of runs of earlier versions."""
+        return read_certainty(self.path)
+
+    @property
+    def certainty_scores(self) -> CertaintyScores:
+        """How sets of classes and "I do not know" did on the held-out pictures."""
+        return CertaintyScores(**self._scores.get("certainty", {}))
 
     @cached_property
     def labels(self) -> Labels:
@@ -115,7 +132,8 @@ def evaluate_run(run: Run, data: Dataset | str | Path, report: Report = silent) 
     data = data if isinstance(data, Dataset) else load_dataset(data, trainable=False)
     learned = set(json.loads(run.folder.seen.read_text("utf-8")))
     labels = run.labels
-    return evaluate_model(run.model, labels.class_names, labels.threshold, learned, data, report)
+    model = run.model, labels.class_names, labels.threshold
+    return evaluate_model(*model, learned, data, report, run.certainty)
 
 
 def open_run(path: str | Path) -> Run:

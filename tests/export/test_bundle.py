@@ -14,8 +14,10 @@ def test_bundle_holds_the_model_and_its_labels(tmp_path):
     run = finished_run()
     bundle = run.export(tmp_path / "deep" / "out", ["keras", "keras"])
     assert bundle.formats == ("keras",)
-    assert sorted(path.name for path in bundle.folder.iterdir()) == ["labels.json", "model.keras"]
-    assert bundle.keras_file.read_bytes() == run.folder.model.read_bytes()
+    found = sorted(path.name for path in bundle.folder.iterdir())
+    assert found == ["calibration.json", "labels.json", "model.keras", "novelty.npz"]
+    for name in ("calibration.json", "model.keras", "novelty.npz"):
+        assert (bundle.folder / name).read_bytes() == (run.path / name).read_bytes()
     assert tuple(json.loads((bundle.folder / "labels.json").read_text("utf-8"))) == CLASSES
 
 

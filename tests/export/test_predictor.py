@@ -121,6 +121,31 @@ def test_one_path_needs_no_list(bundle, pictures):
     assert len(load_model(bundle).predict(pictures)) == len(list(pictures.rglob("*.*")))
 
 
+def test_sets_and_unknown_pictures(bundle, pictures):
+    """The set holds the classes from the threshold on."""
+    predictor = load_model(bundle)
+    lowest = predictor.certainty.sets.threshold(0.6)
+    for prediction in predictor.predict(pictures, coverage=0.6):
+        inside = {name for name, value in prediction.probabilities.items() if value >= lowest}
+        assert set(prediction.label_set) == inside | {prediction.label}
+        assert prediction.label_set[0] == prediction.label
+    known = finished_run().data
+    trained_on = predictor.predict([known.paths[index] for index in known.indices("train")])
+    assert np.mean([prediction.known for prediction in trained_on]) >= 0.95
+    with pytest.raises(DataError, match=r"Coverage 2\.0: give a share"):
+        predictor.predict(pictures, coverage=2.0)
+
+
+def test_a_model_of_an_earlier_version_says_nothing_of_sets(bundle, pictures, tmp_path):
+    copy = copy_of(bundle, tmp_path)
+    for name in ("calibration.json", "novelty.npz"):
+        (copy / name).unlink()
+    prediction = load_model(copy).predict(pictures)[0]
+    assert (prediction.label_set, prediction.known) == (None, None)
+    with pytest.raises(DataError, match=r"holds no calibration\.json"):
+        load_model(copy).predict(pictures, coverage=0.9)
+
+
 def copy_of(bundle: Path, folder: Path) -> Path:
     return Path(shutil.copytree(bundle, folder / "copy"))
 

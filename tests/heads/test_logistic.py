@@ -255,3 +255,10 @@ def test_probabilities_sum_to_one_only_where_a_picture_has_one_label():
     logits = np.array([[0.0, np.log(3)]])
     np.testing.assert_allclose(to_probabilities(logits, multi_label=False), [[1 / 4, 3 / 4]])
     np.testing.assert_allclose(to_probabilities(logits, multi_label=True), [[1 / 2, 3 / 4]])
+
+
+def test_a_head_that_is_divided_says_the_same_with_less_confidence():
+    features, labels = made(*TALL)
+    head = LogisticProblem(features, labels, 3).fit(0.1)
+    np.testing.assert_allclose(head.divided(2.5).logits(features), head.logits(features) / 2.5, rtol=1e-4, atol=1e-5)
+    assert head.divided(2.5).kernel.dtype == np.float32

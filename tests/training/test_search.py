@@ -40,7 +40,7 @@ def test_the_best_of_all_trials_comes_out(pictures, tmp_path):
     logits = bench.model.predict_on_batch(next(bench.valid.read(bench.backbone.framing, 64)).pixels)
     assert score(logits, bench.valid.labels, "log_loss") == pytest.approx(tuning.blended, abs=1e-5)
     assert len(bench.texts("note")) == 4
-    assert bench.texts("note")[0].startswith("Trial 1: rate 1, layer decay 1, depth 1: ")
+    assert bench.texts("note")[0].startswith("Trial 1: rate x 1, layer decay 1, depth 1: ")
 
 
 def test_a_stopped_search_goes_on_with_what_it_knows(pictures, tmp_path, monkeypatch):

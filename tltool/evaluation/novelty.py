@@ -104,7 +104,7 @@ def fit_novelty(
             f"An 'I do not know' that lets {share:.1%} of known pictures pass takes {max(needed, NEIGHBOURS + 1)} of "
             f"them, and there are {min(len(asked), len(features))}. Ask for a smaller share, or do without."
         )
-    kept = _sample(np.asarray(labels), seed)
+    kept = deal_out(np.asarray(labels), LARGEST, seed)
     reference = _at_length_one(features[kept]).astype(np.float16)
     same = None if held_out is not None else _same(len(features), groups)
     scores = np.sort(_scores(asked, reference, kept, same))
@@ -117,18 +117,24 @@ def fit_novelty(
     return Novelty(reference, float(scores[rank - 1]))
 
 
-def _sample(labels: np.ndarray, seed: int) -> np.ndarray:
-    """Positions of at most `LARGEST` pictures, dealt out to the classes in turn until one has no more."""
+def deal_out(labels: np.ndarray, most: int, seed: int) -> np.ndarray:
+    """Positions of at most so many pictures, ascending: dealt out to the classes in turn until one has no more.
+
+    Args:
+        labels: Class indices, shape (N,); of 0 and 1, shape (N, C), the sample is a plain one.
+        most: Pictures, >= 1.
+        seed: Of the sample.
+    """
     random = np.random.default_rng(seed)
     order = random.permutation(len(labels))
-    if len(labels) <= LARGEST:
+    if len(labels) <= most:
         return np.arange(len(labels))
     turn = np.zeros(len(labels), dtype=int)
     if labels.ndim == 1:
         for label in np.unique(labels):
             members = order[labels[order] == label]
             turn[members] = np.arange(len(members))
-    return np.sort(order[np.argsort(turn[order], kind="stable")[:LARGEST]])
+    return np.sort(order[np.argsort(turn[order], kind="stable")[:most]])
 
 
 def _same(count: int, groups: Sequence[str]) -> np.ndarray:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tltool.errors import ExportError
 from tltool.files import replacing, write_json
-from tltool.training.run_folder import RunFolder
+from tltool.training.run_folder import CALIBRATION_FILE, NOVELTY_FILE, RunFolder
 
 FORMATS = ("keras",)
 MODEL_FILE = "model.keras"
@@ -34,7 +34,7 @@ class Bundle:
     """Where an export lies.
 
     Attributes:
-        folder: Holds `model.keras` and `labels.json`.
+        folder: Holds `model.keras`, `labels.json`, and `calibration.json` and `novelty.npz` where the run has them.
         formats: Which formats are in it.
     """
 
@@ -59,8 +59,10 @@ def check_formats(formats: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(formats))
 
 
-def write_bundle(model_file: Path, labels: Labels, folder: Path, formats: Sequence[str]) -> Bundle:
-    """Writes a bundle from a run's picture model.
+def write_bundle(
+    model_file: Path, labels: Labels, folder: Path, formats: Sequence[str], beside: Sequence[Path] = ()
+) -> Bundle:
+    """Writes a bundle from a run's picture model, and files that belong beside it.
 
     The `.keras` file takes uint8 RGB pictures of any size and gives probabilities; resizing and preprocessing are
     inside. It loads in plain Keras, in safe mode, without tltool.
@@ -75,8 +77,9 @@ def write_bundle(model_file: Path, labels: Labels, folder: Path, formats: Sequen
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise ExportError(f"{folder}: exists and is not empty. Give another --out; nothing is overwritten.")
         folder.mkdir(parents=True, exist_ok=True)
-        with replacing(folder / MODEL_FILE) as temporary:
-            shutil.copyfile(model_file, temporary)
+        for source in (model_file, *beside):
+            with replacing(folder / source.name) as temporary:
+                shutil.copyfile(source, temporary)
         write_labels(folder / LABELS_FILE, labels)
     except OSError as error:
         raise ExportError(f"{folder}: cannot be written ({error.strerror}). Give another --out.") from None
@@ -92,7 +95,8 @@ def export_run(run: RunFolder, out: Path, formats: Sequence[str]) -> Bundle:
     """
     formats = check_formats(formats)
     run.require_done()
-    return write_bundle(run.model, read_labels(run.labels), out, formats)
+    beside = [run.path / name for name in (CALIBRATION_FILE, NOVELTY_FILE)]
+    return write_bundle(run.model, read_labels(run.labels), out, formats, [file for file in beside if file.exists()])
 
 
 def write_labels(path: Path, labels: Labels) -> None:

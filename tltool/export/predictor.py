@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -15,9 +15,12 @@ from tltool.data.manifests import SEPARATOR
 from tltool.errors import DataError, ExportError
 from tltool.export.bundle import LABELS_FILE, MODEL_FILE, Labels, read_labels
 from tltool.progress import Report, silent
+from tltool.training.run_folder import CALIBRATION_FILE
 
 if TYPE_CHECKING:
     import keras
+
+    from tltool.evaluation.certainty import Certainty
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,12 +33,18 @@ class Prediction:
         confidence: Probability of `labels`, in [0, 1]; of a multi-label model the product over all classes of the
             probability that each is there, or is not, as `labels` say.
         probabilities: By class name; they sum to 1 unless the model is a multi-label one.
+        label_set: Classes among which the right one is as often as was asked for, most probable first; None where the
+            model cannot tell, as a multi-label one, or one fitted on a handful of pictures.
+        known: Whether the picture is like those that the model has learned from: if not, its label says little. None
+            where the model cannot tell.
     """
 
     path: Path
     labels: tuple[str, ...]
     confidence: float
     probabilities: dict[str, float]
+    label_set: tuple[str, ...] | None = None
+    known: bool | None = None
 
     @property
     def label(self) -> str:
@@ -90,36 +99,71 @@ class Predictor:
             )
         return model
 
-    def predict(self, paths: str | Path | Iterable[str | Path], report: Report = silent) -> list[Prediction]:
+    @cached_property
+    def certainty(self) -> "Certainty | None":
+        """What is known of how far its answers can be trusted; None beside a model of an earlier version.
+
+        Raises:
+            ExportError: if it cannot be read.
+        """
+        from tltool.evaluation.certainty import read_certainty
+
+        return read_certainty(self.model_file.parent)
+
+    def predict(
+        self, paths: str | Path | Iterable[str | Path], report: Report = silent, coverage: float | None = None
+    ) -> list[Prediction]:
         """Classifies picture files; folders stand for the pictures in them.
+
+        Args:
+            paths: Files and folders.
+            report: Told how many pictures are done.
+            coverage: Share of the sets of classes that shall hold the right one, [0.5, 0.999]; None for 0.9 where the
+                model was calibrated on enough pictures, and no sets where it was not.
 
         Returns:
             One prediction a picture, in order.
 
         Raises:
-            DataError: if a file cannot be read; `try_predict` goes on without it.
+            DataError: if a file cannot be read (`try_predict` goes on without it), or the coverage cannot be had.
         """
-        predictions, problems = self.try_predict(paths, report)
+        predictions, problems = self.try_predict(paths, report, coverage)
         if problems:
             raise DataError("\n".join(str(problem) for problem in problems))
         return predictions
 
     def try_predict(
-        self, paths: str | Path | Iterable[str | Path], report: Report = silent
+        self, paths: str | Path | Iterable[str | Path], report: Report = silent, coverage: float | None = None
     ) -> tuple[list[Prediction], tuple[Problem, ...]]:
-        """Classifies what can be read, and tells what cannot and why."""
+        """Classifies what can be read, and tells what cannot and why; arguments as `predict`.
+
+        Raises:
+            DataError: if the coverage cannot be had.
+        """
         from tltool.evaluation.inference import classify
 
         # A text is a sequence too: of letters, each of which would be taken for a path.
         files, missing = picture_files([paths] if isinstance(paths, (str, Path)) else paths)
-        result = classify(self.model, files, report)
-        predictions = [
-            self._prediction(files[index], values) for index, values in zip(result.indices, result.values, strict=True)
-        ]
+        certainty, lowest = self.certainty, None
+        if certainty is not None:
+            lowest = certainty.set_threshold(coverage)
+        elif coverage is not None:
+            raise DataError(f"{self.model_file.parent}: holds no {CALIBRATION_FILE}, which sets of classes take.")
+        result = classify(self.model, files, report, with_features=certainty is not None)
+        known = None if certainty is None else certainty.known(result.features)
+        predictions = []
+        for row, (index, values) in enumerate(zip(result.indices, result.values, strict=True)):
+            prediction = self._prediction(files[index], values.astype(np.float64))
+            likely = None if lowest is None else self._label_set(values, lowest)
+            predictions.append(replace(prediction, label_set=likely, known=None if known is None else bool(known[row])))
         return predictions, (*missing, *result.problems)
 
+    def _label_set(self, values: np.ndarray, lowest: float) -> tuple[str, ...]:
+        order = np.argsort(-values, kind="stable")
+        count = max(1, int((values.astype(np.float64) >= lowest).sum()))  # never empty
+        return tuple(self.class_names[index] for index in order[:count])
+
     def _prediction(self, path: Path, values: np.ndarray) -> Prediction:
-        values = values.astype(np.float64)
         probabilities = {name: float(value) for name, value in zip(self.class_names, values, strict=True)}
         if self.labels.threshold is None:
             best = int(values.argmax())
@@ -154,13 +198,20 @@ def load_model(source: str | Path) -> Predictor:
     return Predictor(file, read_labels(file.parent / LABELS_FILE))
 
 
-def write_csv(file: IO[str], class_names: Sequence[str], predictions: Iterable[Prediction]) -> None:
-    """Writes `path,label,confidence` and one `prob:<class>` column a class.
+def write_csv(
+    file: IO[str], class_names: Sequence[str], predictions: Iterable[Prediction], with_sets: bool = False
+) -> None:
+    """Writes `path,label,confidence` and one `prob:<class>` column a class; after them, if asked, `set` and `known`.
 
-    Nine significant digits give every float32 back.
+    Nine significant digits give every float32 back. Classes of a set stand with `|` between; `known` is yes or no, or
+    empty where the model cannot tell.
     """
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["path", "label", "confidence", *(f"prob:{name}" for name in class_names)])
+    more = ("set", "known") if with_sets else ()
+    writer.writerow(["path", "label", "confidence", *(f"prob:{name}" for name in class_names), *more])
     for prediction in predictions:
         numbers = (prediction.confidence, *(prediction.probabilities[name] for name in class_names))
-        writer.writerow([prediction.path, prediction.label, *(f"{number:.9g}" for number in numbers)])
+        row = [prediction.path, prediction.label, *(f"{number:.9g}" for number in numbers)]
+        if with_sets:
+            row += [SEPARATOR.join(prediction.label_set or ()), {True: "yes", False: "no", None: ""}[prediction.known]]
+        writer.writerow(row)

@@ -122,7 +122,13 @@ def cross_validate(
 
 
 def out_of_fold_logits(
-    problem: LogisticProblem, l2: float, folds: int, seed: int, groups: Sequence[str] = (), views: int = 0
+    problem: LogisticProblem,
+    l2: float,
+    folds: int,
+    seed: int,
+    groups: Sequence[str] = (),
+    views: int = 0,
+    enough: float = math.inf,
 ) -> np.ndarray:
     """What a head at this strength says of each picture when it has not learned from it.
 
@@ -133,14 +139,15 @@ def out_of_fold_logits(
         seed: Of the folds.
         groups: Pictures with the same non-empty name share a fold, length N; empty if there are none.
         views: As for `cross_validate`.
+        enough: Pictures after which no more are held out.
 
     Returns:
-        Logits of the pictures themselves, shape (N, classes); NaN for pictures that are never held out, being alone in
-        their class.
+        Logits of the pictures themselves, shape (N, classes); NaN for pictures that are never held out: those beyond
+        enough, and those that are alone in their class.
     """
     count = len(problem) // (views + 1)
     logits = np.full((count, problem.classes), np.nan)
-    for fitted, held_out in splits_of(problem.labels[:count], folds, 1, seed, groups, enough=math.inf):
+    for fitted, held_out in splits_of(problem.labels[:count], folds, 1, seed, groups, enough):
         (logits[held_out],) = problem.path_logits([l2], _with_views(fitted, views, count), held_out, TOLERANCE)
     return logits
 

@@ -44,6 +44,11 @@ class LinearHead:
         """Features of shape (N, D) to logits of shape (N, C)."""
         return features @ self.kernel + self.bias
 
+    def divided(self, temperature: float) -> "LinearHead":
+        """The head with all logits divided by this."""
+        kernel, bias = (array / np.float32(temperature) for array in (self.kernel, self.bias))
+        return LinearHead(kernel, bias, self.l2)
+
 
 class LogisticProblem:
     """Features made ready once, to be fitted at many strengths and on many subsets.

@@ -4,11 +4,25 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tltool.backbones import Backbone
 from tltool.features.extract import FeatureTable
+from tltool.features.taps import resolve_taps
 from tltool.heads.cross_validation import CrossValidation, cross_validate
 from tltool.heads.logistic import LinearHead, LogisticProblem
 from tltool.inspection.baselines import ProbeSpec
 from tltool.progress import Report, silent
+from tltool.recipes import Recipe
+
+
+def probe_spec(recipe: Recipe, backbone: Backbone) -> ProbeSpec:
+    """The recipe's head with its taps resolved to stages of this backbone.
+
+    Raises:
+        TltoolError: if the backbone has no such stage.
+    """
+    head = recipe.head
+    taps = resolve_taps(backbone, head.taps)
+    return ProbeSpec(recipe.name, taps, head.pooling, head.strengths, head.folds, head.shuffles)
 
 
 def solve_probe(

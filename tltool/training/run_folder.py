@@ -16,6 +16,7 @@ from tltool.training.run_lock import is_held
 
 State = Literal["queued", "running", "stopped", "failed", "done", "interrupted"]
 STATE_FILE = "run.json"
+CALIBRATION_FILE, NOVELTY_FILE = "calibration.json", "novelty.npz"  # go with the model wherever it goes
 STARTING = 60.0  # seconds that a run waits for its process before it counts as interrupted; Keras takes some to load
 SILENT = 60.0  # seconds without a heartbeat after which a process that cannot be seen counts as gone
 

@@ -251,9 +251,11 @@ def _listener(optuna: Any, trial: "optuna.Trial", events: EventLog) -> Callable[
 
 
 def _tell(events: EventLog, trial: "optuna.Trial", result: str, best: Found | None) -> None:
-    numbers = ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in trial.params.items())
+    # Rates and strengths are told as what they multiply the recipe's by.
+    forms = {"rate": "rate x {:.3g}", "layer_decay": "layer decay {:.3g}", "strength": "strength x {:.3g}"}
+    numbers = [forms.get(name, name + " {:.3g}").format(value) for name, value in trial.params.items()]
     known = "" if best is None else f"; best {best.tuning.blended:.4f}"
-    events.note(f"Trial {trial.number + 1}: {numbers}: {result}{known}.")
+    events.note(f"Trial {trial.number + 1}: {', '.join(numbers)}: {result}{known}.")
 
 
 def _write_best(folder: Path, best: Found, start: list[np.ndarray]) -> None:

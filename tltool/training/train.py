@@ -8,27 +8,25 @@ from zipfile import BadZipFile
 import keras
 import numpy as np
 
-from tltool.augment.policies import read_policy
 from tltool.backbones import Backbone
 from tltool.data import Dataset
 from tltool.data.decoding import decode
-from tltool.errors import DataError, RunError
+from tltool.errors import RunError
 from tltool.features.engine import has_accelerator
-from tltool.features.extract import FeatureTable, digest, extract
-from tltool.features.taps import extra_poolings, resolve_taps
+from tltool.features.extract import FeatureTable, digest
 from tltool.files import replacing
-from tltool.heads.cross_validation import out_of_fold_logits
 from tltool.heads.logistic import LinearHead, to_probabilities
-from tltool.heads.network import CLIP, attach_head, picture_model
+from tltool.heads.network import CLIP, LOGITS, attach_head, picture_model
+from tltool.heads.temperature import Temperature, fit_temperature
 from tltool.heads.threshold import tune_threshold
 from tltool.inspection.baselines import Baseline, ProbeSpec
 from tltool.recipes import Recipe
-from tltool.training.augmented import augmented_view
 from tltool.training.checkpoints import Checkpoints
 from tltool.training.events import EventLog
 from tltool.training.finetune import FineTuning, fine_tune
+from tltool.training.held_out import HeldOut
 from tltool.training.pictures import Pictures, predict_logits
-from tltool.training.probe import probe_problem, solve_probe
+from tltool.training.probes import Probes
 from tltool.training.run_folder import RunFolder
 from tltool.training.search import search
 
@@ -50,6 +48,8 @@ class Trained:
         spec: What the probe reads.
         l2: Its ridge strength.
         fine_tuning: How fine-tuning went; None for a probe recipe.
+        temperature: What its logits were divided by; head and model have it in them.
+        held_out: What it says, so divided, of pictures that it has not learned from.
         threshold: Of a multi-label model: the probability from which a class counts as present; else None.
     """
 
@@ -59,18 +59,9 @@ class Trained:
     spec: ProbeSpec
     l2: float
     fine_tuning: FineTuning | None
+    temperature: Temperature
+    held_out: HeldOut
     threshold: float | None
-
-
-def probe_spec(recipe: Recipe, backbone: Backbone) -> ProbeSpec:
-    """The recipe's head with its taps resolved to stages of this backbone.
-
-    Raises:
-        TltoolError: if the backbone has no such stage.
-    """
-    head = recipe.head
-    taps = resolve_taps(backbone, head.taps)
-    return ProbeSpec(recipe.name, taps, head.pooling, head.strengths, head.folds, head.shuffles)
 
 
 def train(
@@ -104,7 +95,7 @@ def train(
         trials: Of such sets, at most.
     """
     belongs = _belongs(recipe, backbone, data, features, seed) if recipe.stages else {}  # before any weight moves
-    probes = _Probes(recipe, backbone, data, features, baselines, seed, events)
+    probes = Probes(recipe, backbone, data, features, baselines, seed, events)
     spec, began = probes.spec, time.monotonic()
     # Fine-tuning is compared with its probe on the validation pictures, so that has not learned from them.
     rows = data.indices("train") if recipe.stages else data.indices("train", "valid")
@@ -131,19 +122,27 @@ def train(
         rows = data.indices("train", "valid")
         head = probes.solve(rows)
         classifier = attach_head(backbone, spec.stages, spec.pooling, head)
+    events.emit("stage", text="Calibrating")
+    if frozen:
+        held_out = HeldOut("cross-validation", rows, data.labels_of(rows), probes.held_out_logits(head, rows))
+    else:
+        valid = _pictures(data, features, "valid")
+        logits = predict_logits(classifier, valid, backbone.framing)
+        held_out = HeldOut("validation pictures", data.indices("valid"), valid.labels, logits[None])
+    temperature = fit_temperature(held_out.logits, held_out.labels, seed)
+    held_out, head = held_out.divided(temperature.value), head.divided(temperature.value)
+    dense = classifier.get_layer(LOGITS)
+    dense.set_weights([weight / temperature.value for weight in dense.get_weights()])
+    events.note(f"Probabilities, calibrated on {held_out.source}: {temperature}.")
     events.emit("stage", text="Saving the model")
     model = picture_model(classifier, backbone.framing, multi_label=data.multi_label)
     if frozen:
         _check_model(model, spec, head, data, features)
     with replacing(folder.model) as temporary:
         model.save(temporary)
-    threshold = None
-    if data.multi_label and frozen:
-        threshold = probes.threshold(head, rows)
-    elif data.multi_label:
-        valid = _pictures(data, features, "valid")
-        threshold = _threshold(predict_logits(classifier, valid, backbone.framing), valid.labels)
-    return Trained(recipe, model, head if frozen else None, spec, head.l2, tuning, threshold)
+    threshold = _threshold(held_out) if data.multi_label else None
+    found = tuning, temperature, held_out, threshold
+    return Trained(recipe, model, head if frozen else None, spec, head.l2, *found)
 
 
 def _belongs(recipe: Recipe, backbone: Backbone, data: Dataset, features: FeatureTable, seed: int) -> dict[str, str]:
@@ -167,58 +166,10 @@ def _read_head(folder: RunFolder) -> LinearHead:
         raise RunError(f"{folder.probe}: cannot be read ({error}). Delete it, and the probe is solved anew.") from None
 
 
-class _Probes:
-    """Linear heads of one recipe, on some of the pictures or on others."""
-
-    def __init__(
-        self,
-        recipe: Recipe,
-        backbone: Backbone,
-        data: Dataset,
-        features: FeatureTable,
-        baselines: tuple[Baseline, ...],
-        seed: int,
-        events: EventLog,
-    ):
-        self.spec = probe_spec(recipe, backbone)
-        self._recipe, self._backbone, self._data, self._features = recipe.head, backbone, data, features
-        self._baselines, self._seed, self._events = baselines, seed, events
-
-    def solve(self, rows: np.ndarray) -> LinearHead:
-        """The head that learns from these pictures, its ridge strength chosen by cross-validation."""
-        tried = (b.validation for b in self._baselines if b.spec == self.spec and b.pictures == len(rows))
-        known = None if self._recipe.views else next(tried, None)
-        self._events.emit("stage", text=f"Solving the linear head on {len(rows)} pictures")
-        labels, groups = self._data.labels_of(rows), self._data.together_of(rows)
-        given = self.spec, self._features, rows, labels, len(self._data.class_names), self._seed
-        return solve_probe(*given, known, self._events.report, groups, self._views(rows))[0]
-
-    def threshold(self, head: LinearHead, rows: np.ndarray) -> float:
-        """From which probability a class counts as present, told by pictures of these that were held out in turn."""
-        labels, groups, views = self._data.labels_of(rows), self._data.together_of(rows), self._views(rows)
-        problem = probe_problem(self.spec, self._features, rows, labels, len(self._data.class_names), views)
-        return _threshold(out_of_fold_logits(problem, head.l2, self.spec.folds, self._seed, groups, len(views)), labels)
-
-    def _views(self, rows: np.ndarray) -> list[FeatureTable]:
-        """Features of the recipe's augmented views of these pictures."""
-        if not self._recipe.views:
-            return []
-        data = self._data
-        files, keys = [data.files[i] for i in rows], [self._features.keys[i] for i in rows]
-        policy = read_policy(self._recipe.augmentation).per_picture
-        tables, extra = [], extra_poolings(self._recipe.pooling)
-        for number in range(self._recipe.views):
-            view = augmented_view(policy, self._seed, number)
-            table = extract(self._backbone, data.root, files, self._events.report, keys, view, extra)
-            if table.problems:
-                raise DataError(f"{data.source}: changed while it was being read: {table.problems[0]}. Start again.")
-            tables.append(table)
-        return tables
-
-
-def _threshold(logits: np.ndarray, labels: np.ndarray) -> float:
-    known = ~np.isnan(logits).any(axis=1)  # a picture that was never held out tells nothing
-    return tune_threshold(to_probabilities(logits[known], multi_label=True), labels[known])
+def _threshold(held_out: HeldOut) -> float:
+    """From which probability a class counts as present."""
+    logits, labels = held_out.once
+    return tune_threshold(to_probabilities(logits, multi_label=True), labels)
 
 
 def _pictures(data: Dataset, features: FeatureTable, part: str) -> Pictures:

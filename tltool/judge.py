@@ -1,0 +1,85 @@
+"""What a run finds out about its finished model: how far it can be trusted, and its scores on held-out pictures."""
+
+import numpy as np
+
+from tltool.data import Dataset
+from tltool.doctor.checkup import Checkup
+from tltool.errors import DataError
+from tltool.evaluation.certainty import Certainty
+from tltool.evaluation.conformal import ConformalScores
+from tltool.evaluation.evaluate import score_any, score_certainty
+from tltool.evaluation.inference import classify
+from tltool.evaluation.novelty import LARGEST, Novelty, deal_out, fit_novelty
+from tltool.features.extract import FeatureTable
+from tltool.heads.logistic import to_probabilities
+from tltool.progress import Report, silent
+from tltool.training.train import Trained
+
+
+def measure_certainty(
+    trained: Trained, data: Dataset, features: FeatureTable, seed: int, report: Report = silent
+) -> Certainty:
+    """What the pictures tell that were held out while it was trained; the test pictures are none of them.
+
+    Args:
+        trained: The finished model.
+        data: That it was trained on.
+        features: Of the frozen backbone, one row a file.
+        seed: Of samples.
+        report: Told how many pictures are done.
+    """
+    sets: ConformalScores | str
+    novelty: Novelty | str
+    logits, labels = trained.held_out.once
+    try:
+        sets = ConformalScores.from_probabilities(to_probabilities(logits, data.multi_label), labels)
+    except DataError as error:
+        sets = str(error)
+    try:
+        novelty = _novelty(trained, data, features, seed, report)
+    except DataError as error:
+        novelty = str(error)
+    return Certainty(trained.temperature, trained.held_out.source, sets, novelty)
+
+
+def _novelty(trained: Trained, data: Dataset, features: FeatureTable, seed: int, report: Report) -> Novelty:
+    """From what stands in front of the logits: the frozen features, or those of the fine-tuned network."""
+    if trained.head is not None:
+        rows = data.indices("train", "valid")
+        values = features.select(trained.spec.stages, trained.spec.pooling)[rows]
+        return fit_novelty(values, data.labels_of(rows), seed=seed, groups=data.together_of(rows))
+    rows = data.indices("train")
+    rows = rows[deal_out(data.labels_of(rows), LARGEST, seed)]
+    valid = data.indices("valid")
+    learned, held_out = (_front_of_logits(trained, data, features, part, report) for part in (rows, valid))
+    return fit_novelty(learned, data.labels_of(rows), seed=seed, held_out=held_out)
+
+
+def _front_of_logits(
+    trained: Trained, data: Dataset, features: FeatureTable, rows: np.ndarray, report: Report
+) -> np.ndarray:
+    paths, keys = [data.root / data.files[i] for i in rows], [features.keys[i] for i in rows]
+    return classify(trained.model, paths, report, keys, with_features=True).features
+
+
+def score_held_out(
+    trained: Trained, certainty: Certainty, checkup: Checkup, features: FeatureTable, report: Report = silent
+) -> dict:
+    """Scores as JSON; where held-out pictures have copies among the learned ones, also those without them."""
+    data = checkup.data
+    rows = data.indices("test")
+    labels = data.labels_of(rows)
+    if trained.head is not None:
+        values = features.select(trained.spec.stages, trained.spec.pooling)[rows]
+        prob = to_probabilities(trained.head.logits(values), data.multi_label)
+    else:
+        paths, keys = [data.root / data.files[i] for i in rows], [features.keys[i] for i in rows]
+        result = classify(trained.model, paths, report, keys, with_features=True)
+        prob, values = result.values, result.features
+    scores = score_any(prob, labels, data.class_names, trained.threshold).to_json()
+    scores["certainty"] = score_certainty(certainty, prob, values, labels).to_json()
+    fresh = ~np.isin(rows, checkup.leaks)
+    if fresh.all() or not fresh.any():
+        return scores | {"leaked": int((~fresh).sum())}
+    clean = score_any(prob[fresh], labels[fresh], data.class_names, trained.threshold)
+    return scores | {"leaked": int((~fresh).sum()), "without_leaks": clean.to_json()}
