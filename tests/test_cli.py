@@ -515,6 +515,11 @@ def test_export_then_predict(tltool, tmp_path):
         table = list(csv.DictReader(file))
     assert list(table[0])[-3:] == ["prob:cat", "set", "known"]
     assert all(row["label"] == row["set"].split("|")[0] and row["known"] in ("yes", "no") for row in table)
+    status, _, _ = tltool("predict", "bundle", "new", "--csv", "same.csv", "--sets")
+    assert status == 0
+    assert (
+        (tmp_path / "same.csv").read_text("utf-8").startswith("path,label,confidence,prob:ant,prob:bee,prob:cat,set,")
+    )
     status, out, err = tltool("predict", "bundle", "new", "--csv", "more.csv", "--coverage", "0.99")
     assert (status, out) == (2, "")
     assert "0% take 99 pictures to calibrate on" in err

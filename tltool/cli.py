@@ -261,9 +261,10 @@ def predict(
     coverage: Annotated[
         float | None,
         typer.Option(
-            min=0.5, max=0.999, help="Sets of classes hold the right one in this share; adds `set,known` to --csv."
+            min=0.5, max=0.999, help="Sets of classes hold the right one in this share, 0.9 by default; as --sets."
         ),
     ] = None,
+    sets: Annotated[bool, typer.Option("--sets", help="Add the columns `set,known` to --csv.")] = False,
 ) -> None:
     """Classify pictures: label, confidence, the classes that it may be, and whether the picture is like known ones."""
     from tltool import console
@@ -284,7 +285,7 @@ def predict(
     try:
         # Names that are not valid UTF-8 are written as the bytes that they are.
         with csv.open("x", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            write_csv(file, predictor.class_names, predictions, with_sets=coverage is not None)
+            write_csv(file, predictor.class_names, predictions, with_sets=sets or coverage is not None)
     except OSError as error:
         raise TltoolError(f"{csv}: cannot be written ({error.strerror}). Give another --csv.") from None
     console.remark(f"{len(predictions)} predictions written to {csv}.")

@@ -24,12 +24,16 @@ class Answer:
         probabilities: By class; None if the picture could not be read.
         label: The class, or several with `|` between.
         confidence: In `label`, [0, 1].
+        label_set: Classes of which one is right in nine of ten pictures; empty where the model cannot tell.
+        known: Whether it is like the pictures that the model has learned from; None where the model cannot tell.
         problem: Why it could not be read.
     """
 
     probabilities: dict[str, float] | None
     label: str = ""
     confidence: float = 0.0
+    label_set: tuple[str, ...] = ()
+    known: bool | None = None
     problem: str | None = None
 
 
@@ -44,7 +48,8 @@ def predict_pictures(run: Path, pictures: Sequence[bytes]) -> list[Answer]:
         files = [Path(folder) / str(index) for index in range(len(pictures))]
         for file, content in zip(files, pictures, strict=True):
             file.write_bytes(content)
-        command = [sys.executable, "-P", "-m", "tltool", "predict", str(run), *map(str, files), "--csv", str(table)]
+        asked = ["predict", str(run), *map(str, files), "--csv", str(table), "--sets"]
+        command = [sys.executable, "-P", "-m", "tltool", *asked]
         try:
             ended = subprocess.run(
                 command, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT, cwd=folder, check=False
@@ -71,7 +76,9 @@ def _answer(row: dict[str, str]) -> Answer:
     numbers = {
         name.removeprefix(PROBABILITY): float(value) for name, value in row.items() if name.startswith(PROBABILITY)
     }
-    return Answer(numbers, row["label"].replace("|", ", "), float(row["confidence"]))
+    likely = tuple(name for name in row["set"].split("|") if name)
+    known = {"yes": True, "no": False}.get(row["known"])
+    return Answer(numbers, row["label"].replace("|", ", "), float(row["confidence"]), likely, known)
 
 
 def _problems(said: Sequence[str], folder: str) -> dict[str, str]:

@@ -106,6 +106,10 @@ def _show_answer(name: str, content: bytes, answer: Answer) -> None:
         except DataError:
             left.text(name)
         right.markdown(f"**{plain(answer.label or 'none of them')}**, {answer.confidence:.1%} sure")
+        if answer.known is False:
+            right.warning("Unlike the pictures that it has learned from: its answer says little.")
+        elif len(answer.label_set) > 1:
+            right.caption(f"One of {plain(', '.join(answer.label_set))}, in nine of ten such pictures.")
         right.altair_chart(
             charts.probabilities(answer.probabilities), width="stretch", alt="Bars: the most probable classes"
         )
