@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tltool.data import Dataset, load_dataset
     from tltool.errors import TltoolError
     from tltool.export.predictor import load_model
-    from tltool.pipeline import Plan, examine, fit, inspect, recommend, resume, tune
+    from tltool.pipeline import Plan, examine, fit, inspect, rank_backbones, recommend, resume, tune
     from tltool.recipes import Recipe, load_recipe
     from tltool.run import Run, open_run
 
@@ -34,6 +34,7 @@ _HOMES = {
     "load_model": "tltool.export.predictor",
     "load_recipe": "tltool.recipes",
     "open_run": "tltool.run",
+    "rank_backbones": "tltool.pipeline",
     "recommend": "tltool.pipeline",
     "resume": "tltool.pipeline",
     "tune": "tltool.pipeline",
@@ -55,6 +56,7 @@ __all__ = [
     "load_recipe",
     "open_run",
     "optimizers",
+    "rank_backbones",
     "recommend",
     "resume",
     "training",

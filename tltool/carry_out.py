@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from tltool.backbones import Backbone, load_backbone
+from tltool.backbones import Backbone, load_backbone, offline_names
 from tltool.backbones.registry import native_image_size
 from tltool.data import Dataset
 from tltool.data.dataset import load_index
@@ -24,9 +24,10 @@ from tltool.features.extract import FeatureTable, extract
 from tltool.features.moments import batchnorm_moments
 from tltool.features.taps import extra_poolings
 from tltool.files import write_json, write_text
-from tltool.inspection.baselines import Baseline, measure_baselines
+from tltool.inspection.baselines import Baseline, ProbeSpec, measure_baselines
 from tltool.inspection.files import health_of
 from tltool.inspection.inspection import Inspection
+from tltool.inspection.ranking import Ranking, rank_backbones, read_ranking
 from tltool.inspection.similarity import SIMILARITY_PICTURES, Similarity, measure_similarity
 from tltool.inspection.size import measure_size
 from tltool.inspection.symmetry import measure_symmetry
@@ -120,9 +121,13 @@ def _fit(folder: RunFolder, request: Request, events: EventLog, deadline: float 
     chosen = None if request.recipe is None else check_recipe(tomllib.loads(request.recipe), folder.request.name)
     if folder.probe.exists():  # decided, and solved: what is left is fine-tuning
         chosen = load_recipe(folder.recipe)
-    if chosen:
-        chosen = _settle_size(chosen, data, seed, events)
     first = chosen or load_recipe("linear-probe", settings_of((*BACKBONE_KEYS, "head.pooling"), settings))
+    if first.backbone == AUTO:
+        picked = {"backbone": _settle_backbone(first, folder, data, seed, events)}
+        first, chosen = first.model_copy(update=picked), chosen and chosen.model_copy(update=picked)
+        settings = (*settings, f"backbone={picked['backbone']}")
+    if chosen:
+        first = chosen = _settle_size(chosen, data, seed, events)
     events.emit("stage", text=f"Loading {first.backbone}")
     backbone = backbone_of(first)
     write_json(folder.versions, versions() | {"backbone": backbone.name, "licence_of_weights": backbone.licence})
@@ -143,7 +148,7 @@ def _fit(folder: RunFolder, request: Request, events: EventLog, deadline: float 
     else:
         write_json(folder.data, data.to_json())
         write_json(folder.seen, [features.keys[i] for i in data.indices("train", "valid")])
-        recipe, baselines = _decide(folder, request, chosen, checkup, features, backbone, events)
+        recipe, baselines = _decide(folder, settings, seed, chosen, checkup, features, backbone, events)
         if request.searching:
             check_searchable(recipe)  # the table may have picked a probe
         recipe = _settle_size(recipe, data, seed, events)
@@ -187,7 +192,8 @@ def _finish(folder: RunFolder, events: EventLog) -> None:
 
 def _decide(
     folder: RunFolder,
-    request: Request,
+    settings: Sequence[str],
+    seed: int,
     chosen: Recipe | None,
     checkup: Checkup,
     features: FeatureTable,
@@ -195,13 +201,13 @@ def _decide(
     events: EventLog,
 ) -> tuple[Recipe, tuple[Baseline, ...]]:
     """Inspects, reads the table, and fills in what the recipe leaves to the decision."""
-    data, seed = checkup.data, request.seed
+    data = checkup.data
     facts = inspect_features(checkup, features, backbone, seed, events.report)
     for finding in facts.health.findings:
         if finding.severity == "error":
             events.note(f"The doctor: {finding.message} {finding.fix}")
     decision = decide(facts)
-    recipe = chosen or load_recipe(decision.recipe, request.settings)
+    recipe = chosen or load_recipe(decision.recipe, settings)
     if recipe.leaves_augmentation:
         # Flipped pictures take the backbone seconds, and a probe without views has no use for the answer.
         symmetry = measure_symmetry(backbone, data, features, facts.baselines, seed, events.report)
@@ -215,6 +221,26 @@ def _decide(
 
 def filled_in(recipe: Recipe, decision: Decision) -> Recipe:
     return recipe.with_augmentation(decision.augmentation).with_trainable(decision.diverging)
+
+
+def _settle_backbone(recipe: Recipe, folder: RunFolder, data: Dataset, seed: int, events: EventLog) -> str:
+    """The backbone that suits the pictures; a run that is resumed has chosen already."""
+    if not folder.ranking.exists():
+        events.emit("stage", text="Ranking backbones")
+        write_json(folder.ranking, rank(data, recipe, seed, events.report).to_json())
+    ranking = read_ranking(folder.ranking)
+    events.note(f"Backbone {ranking.reason}")
+    return ranking.pick
+
+
+def rank(
+    data: Dataset, recipe: Recipe, seed: int, report: Report = silent, names: Sequence[str] | None = None
+) -> Ranking:
+    """Ranks backbones for the size and framing that a recipe has; all that need no network where None are named."""
+    head = recipe.head
+    probe = ProbeSpec(recipe.name, (), head.pooling, head.strengths, head.folds, head.shuffles)
+    looking = {"image_size": recipe.size_in_pixels, "fit": recipe.fit}
+    return rank_backbones(data, names or offline_names(), probe, seed=seed, report=report, **looking)
 
 
 def _settle_size(recipe: Recipe, data: Dataset, seed: int, events: EventLog) -> Recipe:

@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from tltool.cli_augment import augment_app
+from tltool.cli_backbones import backbones_app
 from tltool.cli_optimizers import optimizers
 from tltool.cli_options import AsJson, Columns, Data, NoFeatures, RunPath, Seed, Settings, load, parse_time
 from tltool.cli_recipes import recipes_app
@@ -40,6 +41,7 @@ app = typer.Typer(
 )
 app.add_typer(recipes_app, name="recipes")
 app.add_typer(augment_app, name="augment")
+app.add_typer(backbones_app, name="backbones")
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ from tltool.carry_out import (
     carry_out,
     filled_in,
     inspect_features,
+    rank,
     read_set,
     settings_of,
 )
@@ -34,6 +35,7 @@ from tltool.errors import DataError, RecipeError
 from tltool.features.extract import extract
 from tltool.inspection.files import inspect_files
 from tltool.inspection.inspection import Inspection
+from tltool.inspection.ranking import Ranking
 from tltool.inspection.symmetry import measure_symmetry
 from tltool.progress import Report, silent
 from tltool.recipe_parts import AUTO, leaves_policy, with_policy
@@ -111,6 +113,10 @@ def inspect(
     data = _as_dataset(data, seed)
     if not features:
         return inspect_files(data, report)
+    recipe = load_recipe("linear-probe", chosen)
+    if recipe.backbone == AUTO:
+        chosen = [setting for setting in chosen if not setting.startswith("backbone")]
+        chosen.append(f"backbone={rank(data, recipe, seed, report).pick}")
     backbone = backbone_of(load_recipe("linear-probe", chosen))
     checkup, table = read_set(data, backbone, report)
     facts = inspect_features(checkup, table, backbone, seed, report, tuple(chosen))
@@ -226,6 +232,32 @@ def _from_all_classes(data: Dataset, count: int) -> list[int]:
         queues.setdefault(tuple(data.labels[row]), []).append(int(row))
     turns = zip_longest(*queues.values())
     return [row for turn in turns for row in turn if row is not None][:count]
+
+
+def rank_backbones(
+    data: Dataset | str | Path,
+    names: Sequence[str] | None = None,
+    *,
+    seed: int = 0,
+    settings: Sequence[str] = (),
+    report: Report = silent,
+) -> Ranking:
+    """Ranks backbones by a cross-validated probe and by LogME; held-out pictures are not looked at.
+
+    Args:
+        data: A data set, or what `load_dataset` takes.
+        names: Of backbones; all whose weights are on this machine where None. Keras downloads those of others.
+        seed: Of the split (where `data` is not split yet), the sample and the folds.
+        settings: `image_size=...` or `fit=...`.
+        report: Told how far each task is.
+
+    Raises:
+        TltoolError: if the data, a name or the settings cannot be used.
+    """
+    others = len(settings) - len(settings_of(("image_size", "fit"), settings))
+    if others:
+        raise RecipeError("A ranking can be told image_size and fit; other settings are for a fit.")
+    return rank(_as_dataset(data, seed), load_recipe("linear-probe", settings), seed, report, names)
 
 
 def fit(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator
 
 from tltool.augment.policies import read_policy
 from tltool.backbones import backbone_names
@@ -33,7 +33,7 @@ class Recipe(Strict):
 
     name: str = Field(min_length=1)
     summary: str = Field(min_length=1)
-    backbone: str
+    backbone: str = Field(description='a name of `tltool backbones`, or "auto" for the one that suits the pictures')
     weights: str = Field(description='"pretrained", or a local weights file')
     image_size: Literal["native", "auto"] | Pixels = Field(
         description=f'"native", "auto" to follow the pictures, or {SMALLEST_IMAGE} to {LARGEST_IMAGE} pixels'
@@ -45,8 +45,15 @@ class Recipe(Strict):
     @field_validator("backbone")
     @classmethod
     def _known_backbone(cls, value: str) -> str:
-        if value not in backbone_names():
+        if value != AUTO and value not in backbone_names():
             raise ValueError(f"unknown backbone '{value}'.{_suggestion(value, backbone_names())}")
+        return value
+
+    @field_validator("weights")
+    @classmethod
+    def _weights_fit(cls, value: str, info: ValidationInfo) -> str:
+        if info.data.get("backbone") == AUTO and value != "pretrained":
+            raise ValueError('a backbone that is left to the pictures has "pretrained" ones')
         return value
 
     @field_validator("stages")

@@ -5,6 +5,8 @@ Listing them needs no Keras: it is imported when one is built.
 """
 
 import contextlib
+import os
+import re
 import socket
 import sys
 from collections.abc import Callable
@@ -88,6 +90,21 @@ APPLICATIONS = {
     "inception_v3": Application("InceptionV3", "tf", 299),
     "inception_resnet_v2": Application("InceptionResNetV2", "tf", 299),
 }
+
+
+def cached_applications() -> tuple[str, ...]:
+    """Names of those whose ImageNet weights Keras has downloaded on this machine before."""
+    folder = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models"
+    plain = {name: application.attribute.lower() for name, application in APPLICATIONS.items()}
+    found = set()
+    with contextlib.suppress(OSError):
+        for file in folder.iterdir():
+            stem = re.sub("[^a-z0-9]", "", file.name.lower())
+            if file.suffix == ".h5" and "notop" not in stem:
+                # "resnet50v2..." holds the name of ResNet50 too: the longest one is meant.
+                held = [name for name in plain if plain[name] in stem]
+                found |= {max(held, key=lambda name: len(plain[name]))} if held else set()
+    return tuple(name for name in APPLICATIONS if name in found)
 
 
 def build_application(name: str, weights: str | Path | None, image_size: int | None = None) -> "Backbone":

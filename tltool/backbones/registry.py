@@ -5,7 +5,7 @@ import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tltool.backbones.applications import APPLICATIONS, build_application
+from tltool.backbones.applications import APPLICATIONS, build_application, cached_applications
 from tltool.backbones.lite_variants import VARIANTS, installed_variants
 from tltool.data.decoding import FITS, Fit
 from tltool.errors import TltoolError
@@ -24,8 +24,8 @@ def backbone_names() -> tuple[str, ...]:
 
 
 def offline_names() -> tuple[str, ...]:
-    """The backbones whose pretrained weights are on this machine in a package, so that they need no network."""
-    return installed_variants()
+    """The backbones whose pretrained weights are on this machine, in a package or downloaded before by Keras."""
+    return (*installed_variants(), *cached_applications())
 
 
 def native_image_size(name: str) -> int:

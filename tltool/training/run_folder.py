@@ -45,6 +45,11 @@ class RunFolder:
         return self.path / "inspection.json"
 
     @property
+    def ranking(self) -> Path:
+        """Of backbones, where the recipe leaves the choice to the pictures."""
+        return self.path / "ranking.json"
+
+    @property
     def decision(self) -> Path:
         return self.path / "decision.json"
 
