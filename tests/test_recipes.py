@@ -44,6 +44,8 @@ balance = "auto"
 augmentation = "auto"
 views = 0
 regularizers = {}
+average = "none"
+snapshots = 0
 choose_by = "log_loss"
 patience = 3
 """
@@ -293,6 +295,41 @@ def test_one_fault_is_one_line(section, key, value, message):
         {"top": values, "head": values["head"], "stage": values["stages"][1]}[section][key] = value
 
     assert faults(change) == f"mine.toml{place}: {message}"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"average": "mean"}, '`average` = \'mean\': must be of the weights of many steps: "none", "ema" or "swa"'),
+        ({"snapshots": 1}, "`snapshots` = 1: one snapshot is no average; 0 for none, or 2 and more"),
+        (
+            {"snapshots": 2},
+            '`snapshots` = 2: snapshots are taken at the ends of cycles, so `schedule` must be "restarts"',
+        ),
+        (
+            {"snapshots": 4, "schedule": "restarts", "schedule_arguments": {}},
+            "`snapshots` = 4: the schedule has 3 cycles; name more of them in `schedule_arguments`",
+        ),
+        (
+            {"snapshots": 2, "schedule": "restarts", "schedule_arguments": {}, "average": "swa"},
+            '`snapshots` = 2: a stage averages in one way: write average = "none", or no snapshots',
+        ),
+        (
+            {"average": "ema", "optimizer_arguments": {"use_ema": True}},
+            "`average` = 'ema': `optimizer_arguments` has a moving average already; write it in one place",
+        ),
+    ],
+)
+def test_averages_that_cannot_be(changes, message):
+    assert faults(lambda values: values["stages"][1].update(changes)) == f"mine.toml, stage 2 'top': {message}"
+
+
+def test_snapshots_go_with_cycles_and_a_full_batch_optimizer_averages_nothing():
+    values = tomllib.loads(GOOD)
+    values["stages"][1] |= {"snapshots": 4, "schedule": "restarts", "schedule_arguments": {"cycles": 4}}
+    assert recipes.check_recipe(values, "mine.toml").stages[1].snapshots == 4
+    change = {"optimizer": "lbfgs", "average": "swa"}
+    assert "lbfgs goes to a minimum and has nothing to average" in faults(lambda v: v["stages"][1].update(change))
 
 
 def test_a_full_batch_optimizer_takes_no_rates():

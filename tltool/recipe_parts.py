@@ -88,6 +88,7 @@ class HeadRecipe(Strict):
 
 # Arguments of optimizers that a stage names itself.
 OWN_KEYS = {"learning_rate": "learning_rate", "weight_decay": "weight_decay", "max_iterations": "epochs"}
+CYCLES = 3  # of the schedule "restarts", where its arguments name no other number: `build_schedule`
 # A full-batch optimizer takes no rate; its recipe says so rather than give values that nothing reads.
 FOUND_BY_ITSELF = {"learning_rate": 1.0, "layer_decay": 1.0, "schedule": "constant", "weight_decay": 0.0, "warmup": 0.0}
 
@@ -126,6 +127,8 @@ class StageRecipe(Strict):
     augmentation: Augmentation
     views: Whole = Field(ge=0, le=MOST_VIEWS, description="fixed ones of each picture; 0: augmented anew each epoch")
     regularizers: dict[str, Any] = Field(description="those that are not 0, {} for none")
+    average: Literal["none", "ema", "swa"] = Field(description='of the weights of many steps: "none", "ema" or "swa"')
+    snapshots: Whole = Field(ge=0, description="ends of cycles, the last ones, whose weights are averaged; 0 for none")
     choose_by: ChooseBy = Field(description='"log_loss" or "balanced_accuracy" of the validation pictures')
     patience: Whole = Field(ge=1, description="epochs without a better validation score before the stage ends")
 
@@ -195,6 +198,32 @@ class StageRecipe(Strict):
                 raise ValueError(
                     f"{optimizer} needs the same loss at every look, which {', '.join(random)} would change"
                 )
+        return value
+
+    @field_validator("average")
+    @classmethod
+    def _once(cls, value: str, info: ValidationInfo) -> str:
+        optimizer = info.data.get("optimizer")
+        if value != "none" and optimizer and OPTIMIZERS[optimizer].full_batch:
+            raise ValueError(f'{optimizer} goes to a minimum and has nothing to average, so this must be "none"')
+        if value == "ema" and "use_ema" in info.data.get("optimizer_arguments", {}):
+            raise ValueError("`optimizer_arguments` has a moving average already; write it in one place")
+        return value
+
+    @field_validator("snapshots")
+    @classmethod
+    def _of_cycles(cls, value: int, info: ValidationInfo) -> int:
+        if not value:
+            return value
+        if value == 1:
+            raise ValueError("one snapshot is no average; 0 for none, or 2 and more")
+        if info.data.get("average", "none") != "none":
+            raise ValueError('a stage averages in one way: write average = "none", or no snapshots')
+        schedule, arguments = info.data.get("schedule"), info.data.get("schedule_arguments", {})
+        if schedule and schedule != "restarts":
+            raise ValueError('snapshots are taken at the ends of cycles, so `schedule` must be "restarts"')
+        if value > (cycles := arguments.get("cycles", CYCLES)):
+            raise ValueError(f"the schedule has {cycles} cycles; name more of them in `schedule_arguments`")
         return value
 
     @field_validator("balance")

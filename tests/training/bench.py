@@ -37,6 +37,8 @@ STAGE = StageRecipe(
     augmentation="none",
     views=0,
     regularizers={},
+    average="none",
+    snapshots=0,
     choose_by="log_loss",
     patience=3,
 )

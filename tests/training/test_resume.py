@@ -11,6 +11,7 @@ from tltool.training.checkpoints import Checkpoint, Checkpoints
 from tltool.training.fine_tuning import FineTuning
 
 LONG = STAGE.model_copy(update={"trainable": "top:2", "epochs": 3, "learning_rate": 0.02, "augmentation": "light"})
+CYCLIC = {"snapshots": 3, "schedule": "restarts", "schedule_arguments": {"growth": 1.0}, "augmentation": "none"}
 
 
 def tuned(bench: Bench, stages, folder, **belongs: str) -> FineTuning:
@@ -49,6 +50,9 @@ CASES = {
         LONG.model_copy(update={"epochs": 1}),
         LONG.model_copy(update={"trainable": "top:1", "augmentation": "none", "epochs": 2}),
     ],
+    "ema": [LONG.model_copy(update={"average": "ema", "layer_decay": 0.5})],
+    "swa": [LONG.model_copy(update={"average": "swa", "statistics": "learned", "schedule": "constant", "epochs": 6})],
+    "snapshots": [LONG.model_copy(update=CYCLIC), STAGE.model_copy(update={"epochs": 1})],
     "two stages": [STAGE.model_copy(update={"epochs": 1}), LONG.model_copy(update={"epochs": 2})],
 }
 
@@ -59,7 +63,8 @@ def test_a_stopped_run_ends_as_one_that_was_not(pictures, tmp_path, monkeypatch,
     whole = make_bench(pictures)
     expected = tuned(whole, stages, tmp_path / "whole")
     steps = [event for event in whole.heard if event["event"] == "epoch"]
-    for number, after in enumerate((1, 4, 7) if case == "adam" else (5,)):
+    moments = {"adam": (1, 4, 7), "swa": (5, 25), "snapshots": (10, 14)}
+    for number, after in enumerate(moments.get(case, (5,))):
         folder = tmp_path / str(number)
         stopped = make_bench(pictures)
         with monkeypatch.context() as patch:

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from tltool.training.balance import score
 from tltool.training.blend import FACTORS, best_blend, blended
 from tltool.training.checkpoints import Checkpoint, Checkpoints, pack, unpack
 from tltool.training.events import EventLog
-from tltool.training.fine_tuning import FineTuning
+from tltool.training.fine_tuning import Averaged, FineTuning
 from tltool.training.full_batch_stage import minimize_stage
 from tltool.training.interrupts import stoppable
 from tltool.training.pictures import Pictures, predict_logits
@@ -35,12 +35,14 @@ class _Course:
         stage: The one under way, from 1.
         probe: Its score.
         best_score, best: Of the stages before; None before the first gave any.
+        averages: What averages of weights brought in the stages before.
     """
 
     stage: int
     probe: float
     best_score: float = math.inf
     best: Weights | None = None
+    averages: tuple[Averaged, ...] = ()
 
 
 def fine_tune(
@@ -113,7 +115,7 @@ def fine_tune(
     select_trainable(model, backbone, "head")
     best = best_blend(start, course.best, score_of, events.report)
     model.set_weights(blended(start, course.best, best.factor))
-    result = FineTuning(choose_by, best.scores[0.0], best.scores[1.0], best.factor, best.score)
+    result = FineTuning(choose_by, best.scores[0.0], best.scores[1.0], best.factor, best.score, course.averages)
     events.note(str(result))
     return result
 
@@ -163,6 +165,8 @@ class _Tuner:
     def _descend(
         self, trained: StageNetwork, course: _Course, saved: Checkpoint | None, deadline: float | None
     ) -> tuple[float, Weights | None]:
+        if deadline is not None and (trained.stage.average != "none" or trained.stage.snapshots):
+            deadline -= _averaging_seconds(trained)
         to_come = sum(stage.epochs for stage in self.stages[course.stage - 1 :])
         epochs = trained.stage.epochs if saved else self._affordable(trained, to_come, deadline)
         if epochs < 1:
@@ -181,7 +185,10 @@ class _Tuner:
         if saved:
             run.restore(saved)
             self.events.note(f"Going on with epoch {run.at.epoch}, step {len(run.at.losses) + 1}.")
-        return run.run()
+        found = run.run()
+        if run.averaged:
+            course.averages += (run.averaged,)
+        return found
 
     def _affordable(self, trained: StageNetwork, to_come: int, deadline: float | None) -> int:
         """Epochs, at most the stage's, that end before its share of the time that is left to `to_come` epochs."""
@@ -202,16 +209,17 @@ def _checkpoint_of(course: _Course, start: Weights) -> Checkpoint:
         "stage": course.stage,
         "probe": course.probe,
         "earlier_score": course.best_score if math.isfinite(course.best_score) else None,
+        "averages": [asdict(each) for each in course.averages],
     }
     return Checkpoint({"course": place}, pack("earlier", course.best or start, start))
 
 
 def _course_of(saved: Checkpoint, start: Weights) -> _Course:
     place = saved.place["course"]
-    earlier = place["earlier_score"]
+    earlier, averages = place["earlier_score"], tuple(Averaged(**each) for each in place["averages"])
     if earlier is None:
-        return _Course(place["stage"], place["probe"])
-    return _Course(place["stage"], place["probe"], earlier, unpack("earlier", saved.arrays, start))
+        return _Course(place["stage"], place["probe"], averages=averages)
+    return _Course(place["stage"], place["probe"], earlier, unpack("earlier", saved.arrays, start), averages)
 
 
 def _epoch_seconds(trained: StageNetwork) -> float:
@@ -238,6 +246,12 @@ def _epoch_seconds(trained: StageNetwork) -> float:
     finally:
         trained.model.set_weights(before)
     return seconds * len(trained.train) + _validation_seconds(trained.predict_some, len(trained.valid))
+
+
+def _averaging_seconds(trained: StageNetwork) -> float:
+    """Of scoring an average of weights, and of a pass over the training pictures where statistics are learned."""
+    pictures = len(trained.valid) + (len(trained.train) if trained.stage.statistics == "learned" else 0)
+    return _validation_seconds(trained.predict_some, pictures)
 
 
 def _blending_seconds(model: keras.Model, valid: Pictures, framing: Any) -> float:

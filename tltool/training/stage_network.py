@@ -4,7 +4,7 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -32,6 +32,7 @@ from tltool.training.devices import precision_here
 from tltool.training.losses import stage_loss
 from tltool.training.pictures import EVALUATION_BATCH, Pictures, predict_logits, predicted
 from tltool.training.precision import computing_in
+from tltool.training.recomputed_statistics import recomputed_statistics
 from tltool.training.stored_rows import StoredRows
 from tltool.training.train_step import TrainStep
 
@@ -218,6 +219,21 @@ class StageNetwork:
         starts = range(0, len(self.valid), EVALUATION_BATCH)
         chunks = [range(start, min(start + EVALUATION_BATCH, len(self.valid))) for start in starts]
         return np.concatenate([predicted(self.network, self._valid_rows.read(chunk)) for chunk in chunks])
+
+    def recompute_statistics(self) -> None:
+        """Gives the BatchNorm layers that learn their statistics those of the weights that the classifier has now.
+
+        They are measured on the training pictures, as they are: without augmentation, in the size of validation.
+        """
+        norms = [
+            layer.name
+            for layer in self.model.layers
+            if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
+        ]
+        if self.stage.statistics == "learned" and norms:
+            with closing(self.train.read(self._framing, EVALUATION_BATCH)) as read:
+                batches = (batch.pixels for batch in read if len(batch.indices))
+                self.model.set_weights(recomputed_statistics(self.model, batches, norms))
 
     def predict_some(self) -> int:
         """Predicts a batch of them, to see how long that takes; gives how many they are."""

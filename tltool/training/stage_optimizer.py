@@ -11,6 +11,7 @@ from tltool.optimizers.layer_rates import layer_groups, with_layer_rates
 from tltool.optimizers.reduce_on_plateau import ReduceOnPlateau
 from tltool.optimizers.schedules import build_schedule
 from tltool.recipe_parts import StageRecipe
+from tltool.training.stage_average import ema_arguments
 
 
 def build_optimizer(stage: StageRecipe, steps: int, model: keras.Model, backbone: Backbone) -> Optimizer:
@@ -31,9 +32,8 @@ def build_optimizer(stage: StageRecipe, steps: int, model: keras.Model, backbone
             _warmup_steps(stage, steps),
             **(stage.schedule_arguments if stage.schedule != "plateau" else {}),
         )
-        return get(
-            stage.optimizer, learning_rate=rate, weight_decay=stage.weight_decay or None, **stage.optimizer_arguments
-        )
+        arguments = stage.optimizer_arguments | ema_arguments(stage, steps)
+        return get(stage.optimizer, learning_rate=rate, weight_decay=stage.weight_decay or None, **arguments)
 
     return with_layer_rates(layer_groups(backbone, model), model, build, stage.layer_decay)
 

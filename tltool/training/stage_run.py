@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,8 @@ from tltool.recipe_parts import StageRecipe
 from tltool.training.balance import score
 from tltool.training.checkpoints import Checkpoint, Checkpoints, pack, unpack
 from tltool.training.events import EventLog
+from tltool.training.fine_tuning import Averaged
+from tltool.training.stage_average import StageAverage, without_ema
 from tltool.training.stage_network import StageNetwork
 from tltool.training.stage_optimizer import build_optimizer, rate_callback
 from tltool.training.train_step import OutOfMemoryError
@@ -56,6 +58,7 @@ class StageRun:
 
     Attributes:
         at: Where it stands.
+        averaged: What the average of its weights brought, once it has run; None where it averages nothing.
 
     Args:
         trained: Entered and prepared.
@@ -85,6 +88,8 @@ class StageRun:
         self._start, self._checkpoints, self._around = start, checkpoints, around
         self._asked, self._deadline = asked, deadline
         self.at = Standing(epochs)
+        self.averaged: Averaged | None = None
+        self._average = StageAverage(trained.stage, epochs)
         self._compile()
 
     @property
@@ -122,6 +127,7 @@ class StageRun:
                 )
             if self.at.since == self.stage.patience or self._late():
                 break
+        self._try_average()
         self.events.report(task, self._steps, self._steps)
         return self.at.best_score, self.at.best
 
@@ -155,13 +161,14 @@ class StageRun:
     def _finish_epoch(self) -> None:
         at, optimizer = self.at, self.trained.network.optimizer
         # A moving average or look-ahead momentum has other weights in training than it ends with.
-        with finalized(optimizer, self.trained.network.trainable_variables):
+        with self._without_ema(), finalized(optimizer, self.trained.network.trainable_variables):
             logits = self.trained.predict()
             found = score(logits, self.trained.valid.labels, self.stage.choose_by)
             if found < at.best_score:
                 at.best_score, at.best, at.since = found, self.trained.model.get_weights(), 0
             else:
                 at.since += 1
+            self._average.after_epoch(at.epoch, self.trained.model.get_weights())
         valid_loss = float(log_loss(logits, self.trained.valid.labels).mean())
         self.events.emit(
             "epoch",
@@ -174,6 +181,27 @@ class StageRun:
         )
         self._rates.on_epoch_end(at.epoch - 1, {"val_loss": valid_loss})
         at.epoch, at.losses = at.epoch + 1, []
+
+    def _without_ema(self) -> AbstractContextManager[None]:
+        """The stage's own moving average is scored at the end; one among the optimizer's arguments in every epoch."""
+        return without_ema(self.trained.network.optimizer) if self._average.kind == "ema" else nullcontext()
+
+    def _try_average(self) -> None:
+        """Scores the average, if there is one, and keeps it where it is better than the best epoch."""
+        at, trained, average = self.at, self.trained, self._average
+        if average.kind == "none" or at.best is None:
+            return
+        count = average.of(self._done)
+        if not count:
+            self.events.note(f"{self.stage.name}: it ended before there was anything to average.")
+            return
+        trained.model.set_weights(average.weights(trained.model, trained.network))
+        trained.recompute_statistics()
+        found = score(trained.predict(), trained.valid.labels, self.stage.choose_by)
+        self.averaged = Averaged(self.stage.name, average.kind, count, at.best_score, found)
+        self.events.note(self.averaged.in_words(self.stage.choose_by))
+        if self.averaged.kept:
+            at.best_score, at.best = found, trained.model.get_weights()
 
     def _late(self) -> bool:
         return self._deadline is not None and time.monotonic() > self._deadline
@@ -208,6 +236,7 @@ class StageRun:
             "rates": self._rates.state() if hasattr(self._rates, "state") else None,
         }
         arrays = pack("weights", weights, self._start) | pack("best", at.best or self._start, self._start)
+        arrays |= {f"average/{name}": array for name, array in self._average.state().items()}
         for name, variables in self._other_variables().items():
             arrays |= {f"{name}/{number}": _array(variable) for number, variable in enumerate(variables)}
         self._checkpoints.write(Checkpoint({"standing": place} | around.place, arrays | around.arrays))
@@ -225,6 +254,10 @@ class StageRun:
             unpack("best", arrays, self._start) if place["has_best"] else None,
             place["since"],
             place["halvings"],
+        )
+        self._average = StageAverage(self.stage, self.at.epochs)
+        self._average.restore(
+            {name.removeprefix("average/"): arrays[name] for name in arrays if name.startswith("average/")}
         )
         self._compile()
         self.trained.model.set_weights(unpack("weights", arrays, self._start))
