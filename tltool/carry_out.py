@@ -167,7 +167,7 @@ def _fit(folder: RunFolder, request: Request, events: EventLog, deadline: float 
     write_labels(folder.labels, Labels(data.class_names, trained.threshold))
     certainty = measure_certainty(trained, data, features, seed, events.report)
     certainty.write(folder.path)
-    scores = score_held_out(trained, certainty, checkup, features, events.report)
+    scores = score_held_out(trained, certainty, checkup, features, folder.path, events.report)
     seconds = time.monotonic() - start
     about = {"recipe": recipe.name, "l2": trained.l2, "seconds": seconds}
     tuning = {} if trained.fine_tuning is None else {"validation": trained.fine_tuning.to_json()}

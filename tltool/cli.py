@@ -12,9 +12,11 @@ from typer.core import TyperGroup
 
 from tltool.cli_augment import augment_app
 from tltool.cli_backbones import backbones_app
+from tltool.cli_compare import compare
 from tltool.cli_optimizers import optimizers
 from tltool.cli_options import AsJson, Columns, Data, NoFeatures, RunPath, Seed, Settings, load, parse_time
 from tltool.cli_recipes import recipes_app
+from tltool.cli_report import report as write_run_report
 from tltool.cli_tune import tune
 from tltool.errors import TltoolError
 from tltool.files import check_new
@@ -324,6 +326,8 @@ def run_app(
 
 app.command()(optimizers)
 app.command()(tune)
+app.command()(compare)
+app.command(name="report")(write_run_report)
 
 
 def _check_settings(settings: list[str] | None, no_features: bool) -> None:

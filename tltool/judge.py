@@ -1,5 +1,7 @@
 """What a run finds out about its finished model: how far it can be trusted, and its scores on held-out pictures."""
 
+from pathlib import Path
+
 import numpy as np
 
 from tltool.data import Dataset
@@ -10,6 +12,7 @@ from tltool.evaluation.conformal import ConformalScores
 from tltool.evaluation.evaluate import score_any, score_certainty
 from tltool.evaluation.inference import classify
 from tltool.evaluation.novelty import LARGEST, Novelty, deal_out, fit_novelty
+from tltool.evaluation.predictions import Predictions, write_predictions
 from tltool.features.extract import FeatureTable
 from tltool.heads.logistic import to_probabilities
 from tltool.progress import Report, silent
@@ -63,9 +66,17 @@ def _front_of_logits(
 
 
 def score_held_out(
-    trained: Trained, certainty: Certainty, checkup: Checkup, features: FeatureTable, report: Report = silent
+    trained: Trained,
+    certainty: Certainty,
+    checkup: Checkup,
+    features: FeatureTable,
+    folder: Path,
+    report: Report = silent,
 ) -> dict:
-    """Scores as JSON; where held-out pictures have copies among the learned ones, also those without them."""
+    """Scores as JSON; where held-out pictures have copies among the learned ones, also those without them.
+
+    What was said of each picture is written into the run's folder.
+    """
     data = checkup.data
     rows = data.indices("test")
     labels = data.labels_of(rows)
@@ -76,6 +87,7 @@ def score_held_out(
         paths, keys = [data.root / data.files[i] for i in rows], [features.keys[i] for i in rows]
         result = classify(trained.model, paths, report, keys, with_features=True)
         prob, values = result.values, result.features
+    write_predictions(folder, Predictions(rows, prob))
     scores = score_any(prob, labels, data.class_names, trained.threshold).to_json()
     scores["certainty"] = score_certainty(certainty, prob, values, labels).to_json()
     fresh = ~np.isin(rows, checkup.leaks)

@@ -13,6 +13,7 @@ from tltool.evaluation.certainty import Certainty, read_certainty
 from tltool.evaluation.evaluate import CertaintyScores, Evaluation, evaluate_model, read_metrics
 from tltool.evaluation.metrics import Metrics
 from tltool.evaluation.multi_label import MultiLabelMetrics
+from tltool.evaluation.test_time import views_beside
 from tltool.export.bundle import Bundle, Labels, export_run, read_labels
 from tltool.progress import Report, silent
 from tltool.training.fine_tuning import FineTuning
@@ -117,13 +118,16 @@ class Run:
         return export_run(self.folder, Path(out), formats)
 
 
-def evaluate_run(run: Run, data: Dataset | str | Path, report: Report = silent) -> Evaluation:
+def evaluate_run(
+    run: Run, data: Dataset | str | Path, report: Report = silent, *, test_time: bool = False
+) -> Evaluation:
     """Scores a run on labelled pictures that it has not learned from.
 
     Args:
         run: A finished run.
         data: Class folders named like the run's classes; where there is a test part, that part counts.
         report: Told how many pictures are done.
+        test_time: Whether to average over views of each picture; see `tltool.evaluation.test_time`.
 
     Raises:
         DataError: if a class is not one of the run's, or no picture is left to score.
@@ -133,7 +137,8 @@ def evaluate_run(run: Run, data: Dataset | str | Path, report: Report = silent) 
     learned = set(json.loads(run.folder.seen.read_text("utf-8")))
     labels = run.labels
     model = run.model, labels.class_names, labels.threshold
-    return evaluate_model(*model, learned, data, report, run.certainty)
+    views = views_beside(run.path) if test_time else ()
+    return evaluate_model(*model, learned, data, report, run.certainty, views)
 
 
 def open_run(path: str | Path) -> Run:

@@ -1,7 +1,6 @@
 """The report in HTML: complete in itself, bounded, and deaf to what files are called."""
 
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ import pytest
 from PIL import Image
 
 from tests.doctor.sets import data_of, scan_of
+from tests.page import Page
 from tests.pictures import make_class_folders
 from tltool.data import load_dataset
 from tltool.data.dataset import Row
@@ -17,34 +17,6 @@ from tltool.doctor import report
 from tltool.doctor.findings import Finding
 from tltool.doctor.report import write_report
 from tltool.errors import DataError
-
-EMPTY = {"meta", "img"}
-
-
-class Page(HTMLParser):
-    """The elements of a page, its text, and whether every element is closed in order."""
-
-    def __init__(self, path: Path):
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text, self.open = "", []
-        self.feed(path.read_text("utf-8"))
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag not in EMPTY:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if "style" not in self.open:
-            self.text += f"{data}\n"
-
-    def named(self, name: str) -> list[dict[str, str | None]]:
-        return [attributes for tag, attributes in self.tags if tag == name]
 
 
 @pytest.fixture
@@ -56,7 +28,7 @@ def written(folder: Path, findings: list[Finding]) -> Page:
     data = load_dataset(folder)
     path = folder.parent / "report.html"
     write_report(path, data, scan(data.root, data.files), findings)
-    return Page(path)
+    return Page(path.read_text("utf-8"))
 
 
 def test_a_report_shows_classes_findings_and_pictures(folder):
@@ -126,7 +98,7 @@ def test_names_cannot_break_out(tmp_path):
     ]
     path = tmp_path / "report.html"
     write_report(path, data, scan(data.root, data.files), findings)
-    page = Page(path)
+    page = Page(path.read_text("utf-8"))
     tags = {tag for tag, _ in page.tags}
     assert "script" not in tags
     assert all(not name.startswith("on") for _, attributes in page.tags for name in attributes)
@@ -154,7 +126,7 @@ def test_a_report_on_very_many_pictures_stays_small(tmp_path, monkeypatch):
     write_report(path, data, scan_of(data), findings)
     assert len(asked) < 500
     assert path.stat().st_size < 5_000_000
-    page = Page(path)
+    page = Page(path.read_text("utf-8"))
     assert "and 496 more copies" in page.text
     assert "and 19,800 more, which tltool doctor --json lists" in page.text
     assert "and 476 more classes" in page.text
@@ -168,7 +140,7 @@ def test_pictures_that_are_gone_leave_a_gap(folder):
     finding = Finding("dark", "note", "m", "f", ("cat/cat_0000.png", "cat/cat_0001.png"))
     path = folder.parent / "report.html"
     write_report(path, data, seen, [finding])
-    page = Page(path)
+    page = Page(path.read_text("utf-8"))
     assert "no picture" in page.text
     assert "cat/cat_0000.png" not in {picture["alt"] for picture in page.named("img")}
 
@@ -200,4 +172,4 @@ def test_an_empty_set_has_a_report(tmp_path):
     data = data_of(Row("cat/a.jpg", "cat"), Row("dog/b.jpg", "dog"))
     path = tmp_path / "report.html"
     write_report(path, data, scan_of(data, {"cat/a.jpg": {"keys": None}, "dog/b.jpg": {"keys": None}}), [])
-    assert "none" in Page(path).text
+    assert "none" in Page(path.read_text("utf-8")).text

@@ -31,6 +31,11 @@ def _icon(path: Path) -> str | None:
     except PictureError:
         return None
     picture.thumbnail((SIDE, SIDE))
+    return data_uri(picture)
+
+
+def data_uri(picture: Image.Image) -> str:
+    """An RGB picture as HTML can carry it."""
     # An icon's own pixels, without the halos of JPEG around them.
     kind = "PNG" if max(picture.size) < MAGNIFIED_BELOW else "JPEG"
     buffer = io.BytesIO()

@@ -2,7 +2,7 @@
 
 from html import escape
 
-EMPTY = frozenset(("img", "meta"))  # elements without content
+EMPTY = frozenset(("br", "img", "meta"))  # elements without content
 
 
 class Markup(str):

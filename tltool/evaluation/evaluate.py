@@ -14,6 +14,7 @@ from tltool.evaluation.inference import classify
 from tltool.evaluation.metrics import Metrics, score
 from tltool.evaluation.multi_label import MultiLabelMetrics, score_multi_label
 from tltool.features.extract import content_keys
+from tltool.features.views import View
 from tltool.progress import Report, silent
 
 
@@ -117,6 +118,7 @@ def evaluate_model(
     data: Dataset,
     report: Report = silent,
     certainty: Certainty | None = None,
+    views: Sequence[View] = (),
 ) -> Evaluation:
     """Scores a picture model.
 
@@ -128,6 +130,7 @@ def evaluate_model(
         data: Classes named like the model's; where it came with a test part, that part counts.
         report: Told how many pictures are done.
         certainty: What is known of the model's certainty.
+        views: Of test-time augmentation, beside the picture itself.
 
     Raises:
         DataError: if a class is not one of the model's, a picture has several classes where the model tells one, or
@@ -153,7 +156,7 @@ def evaluate_model(
             "Its own held-out score is in metrics.json; give other pictures."
         )
     paths = [data.root / data.files[i] for i in fresh]
-    result = classify(model, paths, report, with_features=certainty is not None)
+    result = classify(model, paths, report, with_features=certainty is not None, views=views)
     if not len(result.indices):
         raise DataError(f"{data.source}: no readable pictures. The first: {result.problems[0]}")
     scored = np.asarray(fresh)[result.indices]

@@ -9,6 +9,7 @@ import numpy as np
 
 from tltool.data.batches import read_batches
 from tltool.data.dataset import Problem
+from tltool.features.views import View
 from tltool.heads.network import LOGITS, framings_of, prepared_model, squarings
 from tltool.progress import Report, silent
 
@@ -39,6 +40,7 @@ def classify(
     report: Report = silent,
     keys: Sequence[str | None] | None = None,
     with_features: bool = False,
+    views: Sequence[View] = (),
 ) -> Probabilities:
     """Probabilities for picture files, with memory that does not grow with their number.
 
@@ -49,6 +51,8 @@ def classify(
         keys: Content keys of the files, where their pixels may come from the cache. Without, the model itself makes
             squares of the pictures, so that the answers are those of the exported file.
         with_features: Whether to keep what stands in front of the logits.
+        views: Beside the picture itself, see `tltool.evaluation.test_time`: the probabilities of all are averaged. Each
+            takes as long as the picture itself.
     """
     network = prepared_model(model, with_features=with_features)
     framings = framings_of(model)
@@ -57,6 +61,7 @@ def classify(
         read_batches(paths, framing, BATCH, keys=keys, square=square)
         for framing, square in zip(framings, squares, strict=True)
     ]
+    unnamed = [""] * BATCH  # these views depend on no key
     values, indices, problems, features = [], [], [], []
     for done, (batch, *others) in enumerate(zip(*readers, strict=True)):
         if len(batch.indices):
@@ -65,6 +70,11 @@ def classify(
             values.append(given[0] if with_features else given)
             if with_features:
                 features.append(given[1])
+            for view in views:
+                changed = [view.change(each, unnamed) for each in pixels]
+                given = network.predict_on_batch(changed if others else changed[0])
+                values[-1] = values[-1] + (given[0] if with_features else given)
+            values[-1] = values[-1] / (1 + len(views))
             indices.append(batch.indices)
         problems += [Problem(str(paths[position]), str(fault), fault.kind) for position, fault in batch.problems]
         report(TASK, min(len(paths), (done + 1) * BATCH), len(paths))

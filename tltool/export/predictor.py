@@ -133,14 +133,26 @@ class Predictor:
         return predictions
 
     def try_predict(
-        self, paths: str | Path | Iterable[str | Path], report: Report = silent, coverage: float | None = None
+        self,
+        paths: str | Path | Iterable[str | Path],
+        report: Report = silent,
+        coverage: float | None = None,
+        *,
+        test_time: bool = False,
     ) -> tuple[list[Prediction], tuple[Problem, ...]]:
         """Classifies what can be read, and tells what cannot and why; arguments as `predict`.
+
+        Args:
+            paths: As for `predict`.
+            report: As for `predict`.
+            coverage: As for `predict`.
+            test_time: Whether to average over views of each picture; see `tltool.evaluation.test_time`.
 
         Raises:
             DataError: if the coverage cannot be had.
         """
         from tltool.evaluation.inference import classify
+        from tltool.evaluation.test_time import views_beside
 
         # A text is a sequence too: of letters, each of which would be taken for a path.
         files, missing = picture_files([paths] if isinstance(paths, (str, Path)) else paths)
@@ -149,7 +161,8 @@ class Predictor:
             lowest = certainty.set_threshold(coverage)
         elif coverage is not None:
             raise DataError(f"{self.model_file.parent}: holds no {CALIBRATION_FILE}, which sets of classes take.")
-        result = classify(self.model, files, report, with_features=certainty is not None)
+        views = views_beside(self.model_file.parent) if test_time else ()
+        result = classify(self.model, files, report, with_features=certainty is not None, views=views)
         known = None if certainty is None else certainty.known(result.features)
         predictions = []
         for row, (index, values) in enumerate(zip(result.indices, result.values, strict=True)):

@@ -85,17 +85,19 @@ def is_multi_label(model: keras.Model) -> bool:
     return not isinstance(model.get_layer(PROBABILITIES), keras.layers.Softmax)
 
 
-def prepared_model(model: keras.Model, *, with_features: bool = False) -> keras.Model:
+def prepared_model(model: keras.Model, outputs: Sequence | None = None, *, with_features: bool = False) -> keras.Model:
     """The part of a picture model that takes prepared pixels; it shares the layers.
 
     Of a model that makes squares of several sizes it takes a list of them, in the order of `framings_of`.
 
     Args:
         model: A picture model.
+        outputs: Other tensors of it that are wanted, as a list; where None, the probabilities.
         with_features: Whether it gives, beside the probabilities, what stands in front of the logits, shape (N, D).
     """
     squares = [model.get_layer(f"{CLIP}{end}").output for end in _ends(model)]
-    outputs = [model.output, model.get_layer(LOGITS).input] if with_features else model.output
+    if outputs is None:
+        outputs = [model.output, model.get_layer(LOGITS).input] if with_features else model.output
     return keras.Model(squares if len(squares) > 1 else squares[0], outputs, name="prepared")
 
 
