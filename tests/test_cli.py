@@ -362,7 +362,8 @@ def test_fit_in_a_process_of_its_own(tmp_path):
     run = Path("runs") / "photos-1"
     assert out.splitlines()[0] == f"Run: {run}"
     assert out.splitlines()[1] == "Recipe: stage-probe"
-    assert out.splitlines()[2].startswith("Held out: top-1 ")
+    assert out.splitlines()[2] == f"Report: {run / 'report.html'}"
+    assert out.splitlines()[3].startswith("Held out: top-1 ")
     metrics = strict((tmp_path / run / "metrics.json").read_text("utf-8"))
     assert f"top-1 {metrics['top1']:.1%}" in out
     told = [line.strip() for line in err.splitlines() if line.strip()]

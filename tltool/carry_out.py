@@ -2,6 +2,7 @@
 
 import errno
 import json
+import logging
 import shutil
 import time
 import tomllib
@@ -35,6 +36,7 @@ from tltool.judge import measure_certainty, score_held_out
 from tltool.progress import Report, silent
 from tltool.recipe_parts import AUTO
 from tltool.recipes import Recipe, check_recipe, load_recipe
+from tltool.report.page import write_report
 from tltool.run import Run
 from tltool.training.devices import distribution
 from tltool.training.events import EventLog, Listener
@@ -81,10 +83,10 @@ def carry_out(folder: RunFolder, listener: Listener | None) -> Run:
                 start = time.monotonic()  # waiting for others is no work
                 folder.write_state(working_since=time.time())
                 deadline = None if request.budget is None else start + request.budget - spent
-                if folder.metrics.exists():  # killed in its very last moment
-                    _finish(folder, events)
-                else:
+                if not folder.metrics.exists():  # else it was stopped in its very last moment
                     _fit(folder, request, events, deadline, start - spent)
+                _write_report(folder, events)
+                _finish(folder, events)
         except BaseException as error:
             # What is refused, such as a checkpoint of another backend, can be put right.
             stopped = isinstance(error, KeyboardInterrupt | StoppedError | RunError)
@@ -173,7 +175,16 @@ def _fit(folder: RunFolder, request: Request, events: EventLog, deadline: float 
     tuning = {} if trained.fine_tuning is None else {"validation": trained.fine_tuning.to_json()}
     write_text(folder.found_recipe, trained.recipe.to_toml())
     write_json(folder.metrics, scores | about | tuning)
-    _finish(folder, events)
+
+
+def _write_report(folder: RunFolder, events: EventLog) -> None:
+    """Writes the page that shows it all; without it the run is no less done."""
+    events.emit("stage", text="Writing the report")
+    try:
+        write_report(Run(folder), events.report)
+    except Exception as error:
+        logging.getLogger(__name__).exception("No report")
+        events.note(f"The report could not be written ({error}). `tltool report {folder.path}` tries again.")
 
 
 def _finish(folder: RunFolder, events: EventLog) -> None:

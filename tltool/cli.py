@@ -14,7 +14,7 @@ from tltool.cli_augment import augment_app
 from tltool.cli_backbones import backbones_app
 from tltool.cli_compare import compare
 from tltool.cli_optimizers import optimizers
-from tltool.cli_options import AsJson, Columns, Data, NoFeatures, RunPath, Seed, Settings, load, parse_time
+from tltool.cli_options import AsJson, Columns, Data, NoFeatures, RunPath, Seed, Settings, TestTime, load, parse_time
 from tltool.cli_recipes import recipes_app
 from tltool.cli_report import report as write_run_report
 from tltool.cli_tune import tune
@@ -236,7 +236,13 @@ def runs(
 
 
 @app.command()
-def evaluate(run: RunPath, data: Data, columns: Columns = None, as_json: AsJson = False) -> None:
+def evaluate(
+    run: RunPath,
+    data: Data,
+    columns: Columns = None,
+    test_time: TestTime = False,
+    as_json: AsJson = False,
+) -> None:
     """Score a run on labelled pictures that it has not learned from."""
     from tltool import console
 
@@ -246,7 +252,9 @@ def evaluate(run: RunPath, data: Data, columns: Columns = None, as_json: AsJson 
         console.prepare(listener)
         from tltool.run import evaluate_run, open_run
 
-        result = evaluate_run(open_run(run), loaded, report)
+        result = evaluate_run(open_run(run), loaded, report, test_time=test_time)
+    if test_time:
+        console.remark(_views_in_words(run))
     console.remark(*(f"Left out: {problem}" for problem in result.problems))
     if result.seen:
         console.remark(f"{result.seen} pictures are left out: the run has learned from them.")
@@ -269,6 +277,7 @@ def predict(
         ),
     ] = None,
     sets: Annotated[bool, typer.Option("--sets", help="Add the columns `set,known` to --csv.")] = False,
+    test_time: TestTime = False,
 ) -> None:
     """Classify pictures: label, confidence, the classes that it may be, and whether the picture is like known ones."""
     from tltool import console
@@ -279,7 +288,9 @@ def predict(
     predictor = load_model(model)
     with console.progress() as listener:
         console.prepare(listener)
-        predictions, problems = predictor.try_predict(paths, console.as_report(listener), coverage)
+        predictions, problems = predictor.try_predict(paths, console.as_report(listener), coverage, test_time=test_time)
+    if test_time:
+        console.remark(_views_in_words(predictor.model_file.parent))
     console.remark(*(f"Left out: {problem}" for problem in problems))
     if not predictions:
         raise TltoolError("None of the pictures could be read.")
@@ -328,6 +339,13 @@ app.command()(optimizers)
 app.command()(tune)
 app.command()(compare)
 app.command(name="report")(write_run_report)
+
+
+def _views_in_words(folder: Path) -> str:
+    """What test-time augmentation looks at, and why."""
+    from tltool.evaluation.test_time import views_beside, views_in_words
+
+    return views_in_words(views_beside(folder))
 
 
 def _check_settings(settings: list[str] | None, no_features: bool) -> None:

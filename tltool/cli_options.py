@@ -34,6 +34,10 @@ Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a recipe's value; repeatable.")
 ]
 Seed = Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of the split, the folds and the order of pictures.")]
+TestTime = Annotated[
+    bool,
+    typer.Option("--tta", help="Average over each picture and one to three views of it: slower by as much."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 

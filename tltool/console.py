@@ -152,6 +152,8 @@ def show_run(run: "Run") -> None:
     """Prints where the run lies and how good it is."""
     results.print(f"Run: {escape(str(run.path))}")
     results.print(f"Recipe: {escape(run.decision['used'])}")
+    if run.folder.report.exists():
+        results.print(f"Report: {escape(str(run.folder.report))}")
     if run.tuning is not None:
         results.print(str(run.tuning))
     show_metrics(run.metrics, run.certainty_scores)

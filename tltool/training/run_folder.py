@@ -70,6 +70,11 @@ class RunFolder:
         return self.path / "metrics.json"
 
     @property
+    def report(self) -> Path:
+        """One page with all of it, for people."""
+        return self.path / "report.html"
+
+    @property
     def seen(self) -> Path:
         """Content keys of the pictures that were learned from."""
         return self.path / "seen.json"
@@ -147,9 +152,9 @@ class RunFolder:
         write_json(self.state_file, state | changes | {"updated": time.time()})
 
     def require_done(self) -> None:
-        """Raises RunError unless the run finished."""
+        """Raises RunError unless the run has a model and its scores, which are written last."""
         state = self.read_state()
-        if state["state"] == "done":
+        if state["state"] == "done" or self.metrics.exists():
             return
         reason = f": {state['reason']}" if state.get("reason") else ""
         advice = {
