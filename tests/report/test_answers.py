@@ -9,7 +9,7 @@ from tests.report.reported import copied_run, several_run
 from tests.trained import finished_run
 from tltool.evaluation.evaluate import score_any
 from tltool.evaluation.inference import classify
-from tltool.evaluation.predictions import Predictions, write_predictions
+from tltool.evaluation.predictions import PREDICTIONS_FILE, Predictions, write_predictions
 from tltool.files import write_json
 from tltool.report import answers
 from tltool.report.answers import answers_of
@@ -39,16 +39,23 @@ def test_a_probe_is_asked_by_its_features(monkeypatch):
     assert not answers_of(run).pretrained
 
 
-def test_a_fine_tuned_network_looks_again():
-    check(several_run())
-    assert answers_of(several_run()).pretrained
+def test_a_fine_tuned_network_looks_again(tmp_path):
+    shutil.copytree(several_run().path, tmp_path / "run")
+    (tmp_path / "run" / PREDICTIONS_FILE).unlink()  # as in runs of earlier versions
+    run = open_run(tmp_path / "run")
+    check(run)
+    assert answers_of(run).pretrained
 
 
 def test_answers_that_the_run_has_kept(tmp_path, monkeypatch):
     def fail(*_, **__):
         raise AssertionError("what is written down need not be asked")
 
-    run, asked = several_run(), answers_of(several_run())
+    run = several_run()
+    (tmp_path / "bare").mkdir()
+    shutil.copytree(run.path, tmp_path / "bare", dirs_exist_ok=True)
+    (tmp_path / "bare" / PREDICTIONS_FILE).unlink()
+    asked = answers_of(open_run(tmp_path / "bare"))
     copy = tmp_path / "run"
     shutil.copytree(run.path, copy)
     write_predictions(copy, Predictions(asked.rows, asked.prob))
@@ -71,6 +78,7 @@ def test_a_head_on_kept_features_is_believed_only_where_it_was_scored_so(tmp_pat
     logits = run.model.get_layer("logits")
     logits.set_weights([np.zeros_like(weight) for weight in logits.get_weights()])
     run.model.save(run.folder.model)
+    (run.path / PREDICTIONS_FILE).unlink()
     spoilt = open_run(run.path)
     np.testing.assert_allclose(answers_of(spoilt).prob, 1 / 3, atol=1e-5)  # the model's own word
 

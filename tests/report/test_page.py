@@ -140,6 +140,7 @@ def test_a_run_that_is_not_done(tmp_path):
     run = copied_run(tmp_path / "run")
     run.folder.write_state(state="stopped")
     run.folder.metrics.unlink()
+    run.folder.report.unlink()
     with pytest.raises(RunError):
         write_report(run)
     assert not (run.path / "report.html").exists()

@@ -2,14 +2,17 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from tltool.doctor.markup import Markup, tag
-from tltool.evaluation.calibration import Reliability, reliability
+from tltool.evaluation.calibration import Reliability, chance_errors, reliability
 from tltool.evaluation.curves import Curve, trace_curves
 from tltool.report.answers import Answers
 from tltool.report.charts import COLOURS, SHARE, Axis, Line, bar, chart, dot
 from tltool.report.evidence import Evidence
 from tltool.report.words import number, share
 
+USUAL = 0.95  # as for the intervals
 CURVES_UP_TO = COLOURS  # classes with a curve of their own; of more only that of all together
 CONFIDENCE = Axis("confidence", *(SHARE.low, SHARE.high, SHARE.ticks, SHARE.written))
 ACCURACY = Axis("came true", *(SHARE.low, SHARE.high, SHARE.ticks, SHARE.written))
@@ -23,7 +26,7 @@ def trust_section(evidence: Evidence, answers: Answers) -> Markup:
         tag("h2", "Can its probabilities be believed?"),
         tag(
             "div",
-            tag("p", _verdict(found)),
+            tag("p", verdict(found, by_chance(answers))),
             *(tag("p", line) for line in certainty_in_words(evidence)),
             tag("div", _diagram(found), _histogram(found), class_="plots"),
             class_="card",
@@ -32,15 +35,23 @@ def trust_section(evidence: Evidence, answers: Answers) -> Markup:
     )
 
 
-def _verdict(found: Reliability) -> str:
-    error, chance = found.expected_calibration_error, found.by_chance
+def by_chance(answers: Answers) -> float:
+    """The calibration error that 19 of 20 sets of as many pictures stay below if nothing is wrong, [0, 1]."""
+    several = answers.labels.ndim == 2
+    confidence = answers.prob.ravel() if several else answers.prob.max(axis=1)
+    return float(np.quantile(chance_errors(confidence.astype(np.float64)), USUAL))
+
+
+def verdict(found: Reliability, chance: float) -> str:
+    """Whether the diagram speaks against the probabilities, in a sentence or two."""
+    error = found.expected_calibration_error
     shown = f"On average, confidence and frequency differ by {share(error)}"
     if error <= chance:
-        return f"{shown}, no more than so few pictures show by chance ({share(chance)}): nothing speaks against them."
+        return f"{shown}; with so few pictures up to {share(chance)} is chance, so nothing speaks against them."
     filled = [(n, s - t) for n, s, t in zip(found.counts, found.confidence, found.accuracy, strict=True) if n]
     leaning = sum(n * gap for n, gap in filled) / sum(n for n, _ in filled)
     side = "It is surer of itself than it may be." if leaning > 0 else "It is less sure of itself than it might be."
-    return f"{shown}; {share(chance)} would be chance. {side}"
+    return f"{shown}; up to {share(chance)} would be chance. {side}"
 
 
 def certainty_in_words(evidence: Evidence) -> list[str]:
