@@ -23,8 +23,8 @@ ORDER = (
     *("data", "augment", "layers", "backbones", "optimizers", "features", "heads"),
     *("doctor", "inspection", "decision", "recipe_parts", "recipes"),
     *("training", "evaluation", "export", "run", "ensembles", "report", "judge", "carry_out", "pipeline", "demo"),
-    *("console", "cli_options", "cli_augment", "cli_backbones", "cli_compare", "cli_demo", "cli_optimizers"),
-    *("cli_recipes", "cli_report", "cli_tune", "ui", "cli"),
+    *("console", "cli_options", "cli_augment", "cli_backbones", "cli_compare", "cli_demo", "cli_ensemble"),
+    *("cli_optimizers", "cli_recipes", "cli_report", "cli_tune", "ui", "cli"),
 )
 FACE = "tltool"  # __init__ and __main__
 # Streamlit needs these itself and takes what they make, so that its release chooses theirs.

@@ -56,6 +56,7 @@ backbone = "tiny_random"
 weights = "pretrained"
 image_size = "native"
 fit = "squish"
+members = "none"
 
 [head]
 taps = "last"
@@ -80,7 +81,7 @@ def check_recipe(path: Path) -> None:
     recipe = load_recipe(path)
     assert recipe.name == path.stem
     values = tomllib.loads(text)
-    assert values.keys() == Recipe.model_fields.keys()
+    assert values.keys() == Recipe.model_fields.keys() - {"backbone" if "backbones" in values else "backbones"}
     assert values["head"].keys() == HeadRecipe.model_fields.keys()
     for stage in values["stages"]:
         assert stage.keys() == StageRecipe.model_fields.keys()
@@ -184,14 +185,16 @@ def test_all_faults_are_reported_together():
 
 def test_every_key_that_is_missing_is_named():
     found = faults(lambda values: values.clear())
-    assert re.findall(r"mine.toml: `(\w+)` is missing", found) == list(Recipe.model_fields)
+    assert re.findall(r"mine.toml: `(\w+)` is missing", found) == [
+        name for name in Recipe.model_fields if name != "backbones"
+    ]
     found = faults(lambda values: (values["head"].clear(), values["stages"][0].clear()))
     assert re.findall(r"mine.toml, head: `(\w+)` is missing", found) == list(HeadRecipe.model_fields)
     assert re.findall(r"mine.toml, stage 1: `(\w+)` is missing", found) == list(StageRecipe.model_fields)
 
 
 TAPS = 'must be "last", "all", or a list of stage names'
-KEYS = "name, summary, backbone, weights, image_size, fit, head, stages"
+KEYS = "name, summary, backbone, backbones, weights, image_size, fit, members, head, stages"
 IMAGE_SIZE = 'must be "native", "auto" to follow the pictures, or 32 to 1024 pixels'
 
 
@@ -295,6 +298,37 @@ def test_one_fault_is_one_line(section, key, value, message):
         {"top": values, "head": values["head"], "stage": values["stages"][1]}[section][key] = value
 
     assert faults(change) == f"mine.toml{place}: {message}"
+
+
+BOTH = ["tiny_random", "efficientnet_lite0"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"backbones": BOTH, "stages": []}, None),
+        ({"backbones": BOTH, "members": {"by": "backbones", "count": 2}}, None),
+        ({"members": {"by": "seeds", "count": 3}}, None),
+        ({"members": {"by": "folds", "count": 5}, "stages": []}, None),
+        ({"backbones": BOTH[::-1], "stages": []}, "names `backbone` or `backbones`, not both"),
+        ({"backbones": ["tiny_random"], "stages": []}, "two or more that differ; a single one is `backbone`"),
+        ({"backbones": ["tiny_random", "tiny"], "stages": []}, "unknown backbone 'tiny'"),
+        ({"backbones": BOTH}, 'read by a probe, which has none; .* members = { by = "backbones", count = 2 }'),
+        ({"backbones": BOTH, "stages": [], "weights": "x.pth"}, 'several backbones have "pretrained" ones'),
+        ({"backbones": BOTH, "members": {"by": "backbones", "count": 3}}, "need as many names in `backbones`"),
+        ({"members": {"by": "seeds", "count": 3}, "stages": []}, "a probe is the same for every seed"),
+        ({"members": {"by": "seeds", "count": 1}}, '`members.* must be "none", or what is fitted several times'),
+        ({"members": "three"}, 'must be "none", or what is fitted several times'),
+    ],
+)
+def test_several_backbones_and_members(changes, message):
+    values = tomllib.loads(GOOD) | changes
+    if message is None:
+        recipe = recipes.check_recipe(values, "mine.toml")
+        assert recipes.check_recipe(tomllib.loads(recipe.to_toml()), "again") == recipe
+        assert recipe.joined == (tuple(BOTH) if changes.get("stages") == [] and "backbones" in changes else ())
+    else:
+        assert re.search(message, faults(lambda given: given.update(changes)))
 
 
 @pytest.mark.parametrize(

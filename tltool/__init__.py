@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tltool import augment, layers, optimizers, training
     from tltool.data import Dataset, load_dataset
+    from tltool.ensembles.of_runs import ensemble
     from tltool.errors import TltoolError
     from tltool.export.predictor import load_model
     from tltool.pipeline import Plan, examine, fit, inspect, rank_backbones, recommend, resume, tune
@@ -27,6 +28,7 @@ _HOMES = {
     "Recipe": "tltool.recipes",
     "Run": "tltool.run",
     "TltoolError": "tltool.errors",
+    "ensemble": "tltool.ensembles.of_runs",
     "examine": "tltool.pipeline",
     "fit": "tltool.pipeline",
     "inspect": "tltool.pipeline",
@@ -47,6 +49,7 @@ __all__ = [
     "Run",
     "TltoolError",
     "augment",
+    "ensemble",
     "examine",
     "fit",
     "inspect",

@@ -19,6 +19,7 @@ from tltool.data.dataset import load_index
 from tltool.data.typical_size import typical_side
 from tltool.decision import Decision, decide, pick_image_size
 from tltool.doctor.checkup import Checkup, check_up
+from tltool.ensembles.fit_members import fit_members
 from tltool.errors import DataError, RunError, StoppedError, TltoolError
 from tltool.export.bundle import Labels, write_labels
 from tltool.features.extract import FeatureTable, extract
@@ -43,6 +44,7 @@ from tltool.training.events import EventLog, Listener
 from tltool.training.forecast import forecast
 from tltool.training.holding import holding
 from tltool.training.interrupts import terminable
+from tltool.training.joined import joined_table
 from tltool.training.mlflow_log import MLflowLog
 from tltool.training.probe import probe_spec
 from tltool.training.request import Request, read_request
@@ -51,6 +53,7 @@ from tltool.training.search import check_searchable
 from tltool.training.selection import check_trainable
 from tltool.training.tensorboard import TensorBoardLog
 from tltool.training.train import train
+from tltool.training.train_joined import train_joined
 from tltool.training.turns import turn
 from tltool.training.versions import versions
 
@@ -130,11 +133,18 @@ def _fit(folder: RunFolder, request: Request, events: EventLog, deadline: float 
         settings = (*settings, f"backbone={picked['backbone']}")
     if chosen:
         first = chosen = _settle_size(chosen, data, seed, events)
+        if chosen.members != "none":
+            fit_members(folder, chosen, data, seed, events, deadline, _fit_member)
+            folder.write_state(recipe=chosen.name)
+            return
     events.emit("stage", text=f"Loading {first.backbone}")
     backbone = backbone_of(first)
-    write_json(folder.versions, versions() | {"backbone": backbone.name, "licence_of_weights": backbone.licence})
+    others = [_load(first, name) for name in first.joined[1:]]
+    names, licences = ([getattr(each, key) for each in (backbone, *others)] for key in ("name", "licence"))
+    about = {"backbone": ", ".join(names), "licence_of_weights": ", ".join(dict.fromkeys(licences))}
+    write_json(folder.versions, versions() | about)
     if chosen:
-        probe_spec(chosen, backbone)  # a stage that the backbone lacks is told before any work
+        probe_spec(chosen, backbone, others)  # a stage that the backbone lacks is told before any work
         for stage in chosen.stages:
             check_trainable(backbone, stage.trainable)
     events.emit("stage", text=f"Reading {len(data)} pictures")
@@ -164,8 +174,12 @@ def _fit(folder: RunFolder, request: Request, events: EventLog, deadline: float 
     if deadline is not None and recipe.stages and not request.searching:
         for line in forecast(recipe, backbone, data, deadline - time.monotonic()):
             events.note(line)
-    searched = request.searching, request.trials
-    trained = train(recipe, backbone, data, features, baselines, folder, seed, events, deadline, *searched)
+    if others:
+        features = _join(features, backbone, others, data, recipe, events)
+        trained = train_joined(recipe, (backbone, *others), data, features, folder, seed, events)
+    else:
+        searched = request.searching, request.trials
+        trained = train(recipe, backbone, data, features, baselines, folder, seed, events, deadline, *searched)
     write_labels(folder.labels, Labels(data.class_names, trained.threshold))
     certainty = measure_certainty(trained, data, features, seed, events.report)
     certainty.write(folder.path)
@@ -175,6 +189,13 @@ def _fit(folder: RunFolder, request: Request, events: EventLog, deadline: float 
     tuning = {} if trained.fine_tuning is None else {"validation": trained.fine_tuning.to_json()}
     write_text(folder.found_recipe, trained.recipe.to_toml())
     write_json(folder.metrics, scores | about | tuning)
+
+
+def _fit_member(folder: RunFolder, request: Request, events: EventLog, deadline: float | None, start: float) -> None:
+    """One of several classifiers; the report is that of the run that they are members of."""
+    if not folder.metrics.exists():
+        _fit(folder, request, events, deadline, start)
+    _finish(folder, events)
 
 
 def _write_report(folder: RunFolder, events: EventLog) -> None:
@@ -284,7 +305,30 @@ def settings_of(keys: Sequence[str], settings: Sequence[str]) -> list[str]:
 
 
 def backbone_of(recipe: Recipe) -> Backbone:
-    return load_backbone(recipe.backbone, recipe.weights, recipe.size_in_pixels, recipe.fit)
+    return _load(recipe, recipe.backbone)
+
+
+def _load(recipe: Recipe, name: str) -> Backbone:
+    return load_backbone(name, recipe.weights, recipe.size_in_pixels, recipe.fit)
+
+
+def _join(
+    features: FeatureTable,
+    backbone: Backbone,
+    others: Sequence[Backbone],
+    data: Dataset,
+    recipe: Recipe,
+    events: EventLog,
+) -> FeatureTable:
+    """The features of the first backbone with those of the others beside them."""
+    tables = {backbone.name: features}
+    for other in others:
+        events.emit("stage", text=f"Reading {len(data)} pictures through {other.name}")
+        given = data.root, data.files, events.report, features.keys
+        table = extract(other, *given, extra=extra_poolings(recipe.head.pooling))
+        _require_whole(table, data)
+        tables[other.name] = table
+    return joined_table(tables)
 
 
 def read_set(
@@ -293,9 +337,13 @@ def read_set(
     """Looks at every picture and takes its features; row i is picture i."""
     checkup = check_up(data, backbone.framing, report)
     features = extract(backbone, checkup.data.root, checkup.data.files, report, checkup.scan.keys, extra=extra)
+    _require_whole(features, data)
+    return checkup, features
+
+
+def _require_whole(features: FeatureTable, data: Dataset) -> None:
     if features.problems:
         raise DataError(f"{data.source}: changed while it was being read: {features.problems[0]}. Start again.")
-    return checkup, features
 
 
 def inspect_features(

@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from tltool.cli_augment import augment_app
 from tltool.cli_backbones import backbones_app
 from tltool.cli_compare import compare
+from tltool.cli_ensemble import ensemble
 from tltool.cli_optimizers import optimizers
 from tltool.cli_options import AsJson, Columns, Data, NoFeatures, RunPath, Seed, Settings, TestTime, load, parse_time
 from tltool.cli_recipes import recipes_app
@@ -337,6 +338,7 @@ def run_app(
 
 app.command()(optimizers)
 app.command()(tune)
+app.command()(ensemble)
 app.command()(compare)
 app.command(name="report")(write_run_report)
 

@@ -72,6 +72,13 @@ Augmentation = Annotated[
 ]
 
 
+class Members(Strict):
+    """Independent classifiers of one recipe, whose probabilities are averaged."""
+
+    by: Literal["seeds", "folds", "backbones"]
+    count: Annotated[Whole, Field(ge=2, le=20)]
+
+
 class HeadRecipe(Strict):
     """The linear head: what it reads, and how its ridge strength is chosen."""
 

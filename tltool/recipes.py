@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from tltool.augment.policies import read_policy
 from tltool.backbones import backbone_names
@@ -19,6 +19,7 @@ from tltool.recipe_parts import (
     AUTO,
     LARGEST_IMAGE,
     HeadRecipe,
+    Members,
     Pixels,
     StageRecipe,
     Strict,
@@ -34,13 +35,27 @@ class Recipe(Strict):
     name: str = Field(min_length=1)
     summary: str = Field(min_length=1)
     backbone: str = Field(description='a name of `tltool backbones`, or "auto" for the one that suits the pictures')
+    backbones: tuple[str, ...] = Field(default=(), description="names of several, in the place of `backbone`")
     weights: str = Field(description='"pretrained", or a local weights file')
     image_size: Literal["native", "auto"] | Pixels = Field(
         description=f'"native", "auto" to follow the pictures, or {SMALLEST_IMAGE} to {LARGEST_IMAGE} pixels'
     )
     fit: Fit = Field(description='"squish", "crop" or "pad"')
+    members: Literal["none"] | Members = Field(
+        description='"none", or what is fitted several times and averaged, such as { by = "seeds", count = 3 }'
+    )
     head: HeadRecipe
     stages: tuple[StageRecipe, ...] = Field(description="stages of fine-tuning; empty for a probe")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _first_of_several(cls, values: Any) -> Any:
+        """`backbone` is the first of `backbones`, for all that looks through one."""
+        if isinstance(values, dict) and "backbone" not in values:
+            names = values.get("backbones")
+            if isinstance(names, list | tuple) and names and isinstance(names[0], str):
+                return {**values, "backbone": names[0]}
+        return values
 
     @field_validator("backbone")
     @classmethod
@@ -49,12 +64,54 @@ class Recipe(Strict):
             raise ValueError(f"unknown backbone '{value}'.{_suggestion(value, backbone_names())}")
         return value
 
+    @field_validator("backbones")
+    @classmethod
+    def _several(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if not value:
+            return value
+        unknown = [name for name in value if name not in backbone_names()]
+        if unknown:
+            raise ValueError(f"unknown backbone '{unknown[0]}'.{_suggestion(unknown[0], backbone_names())}")
+        if info.data.get("backbone", value[0]) != value[0]:
+            raise ValueError("a recipe names `backbone` or `backbones`, not both")
+        if len(set(value)) < max(2, len(value)):
+            raise ValueError("two or more that differ; a single one is `backbone`")
+        return value
+
     @field_validator("weights")
     @classmethod
     def _weights_fit(cls, value: str, info: ValidationInfo) -> str:
+        if info.data.get("backbones") and value != "pretrained":
+            raise ValueError('several backbones have "pretrained" ones')
         if info.data.get("backbone") == AUTO and value != "pretrained":
             raise ValueError('a backbone that is left to the pictures has "pretrained" ones')
         return value
+
+    @field_validator("head")
+    @classmethod
+    def _joined_head(cls, head: HeadRecipe, info: ValidationInfo) -> HeadRecipe:
+        if info.data.get("backbones") and not _each_alone(info.data.get("members")):
+            if head.taps not in ("last", "all"):
+                raise ValueError('stages of several backbones have no common names: taps must be "last" or "all"')
+            if head.views:
+                raise ValueError("features of several backbones are joined without views, so `views` must be 0")
+        return head
+
+    @field_validator("stages")
+    @classmethod
+    def _fit_members(cls, stages: tuple[StageRecipe, ...], info: ValidationInfo) -> tuple[StageRecipe, ...]:
+        members, backbones = info.data.get("members"), info.data.get("backbones")
+        if isinstance(members, Members):
+            if members.by == "seeds" and not stages:
+                raise ValueError('a probe is the same for every seed: give it stages, or members by = "folds"')
+            if members.by == "backbones" and len(backbones or ()) != members.count:
+                raise ValueError(f"{members.count} members by backbones need as many names in `backbones`")
+        if backbones and stages and not _each_alone(members):
+            raise ValueError(
+                "joined features are read by a probe, which has none; to fine-tune each backbone by itself write "
+                f'members = {{ by = "backbones", count = {len(backbones)} }}'
+            )
+        return stages
 
     @field_validator("stages")
     @classmethod
@@ -67,6 +124,11 @@ class Recipe(Strict):
     def size_in_pixels(self) -> int | None:
         """None for that of the backbone's own pictures, also while it is left to the pictures."""
         return self.image_size if isinstance(self.image_size, int) else None
+
+    @property
+    def joined(self) -> tuple[str, ...]:
+        """The backbones whose features one probe reads; () for a single one."""
+        return () if _each_alone(self.members) else self.backbones
 
     @property
     def augmentation(self) -> str | dict[str, Any]:
@@ -99,11 +161,16 @@ class Recipe(Strict):
 
     def to_toml(self) -> str:
         values = self.model_dump(mode="json")
+        del values["backbone" if self.backbones else "backbones"]
         for part in (values["head"], *values["stages"]):
             if isinstance(part["augmentation"], dict) and not leaves_policy(part["augmentation"]):
                 # A section a step: numbers are written before sections, which would change the order of the steps.
                 part["augmentation"] = read_policy(part["augmentation"]).table
         return tomli_w.dumps(values)
+
+
+def _each_alone(members: Any) -> bool:
+    return isinstance(members, Members) and members.by == "backbones"
 
 
 def recipe_files() -> dict[str, Path]:

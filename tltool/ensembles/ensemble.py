@@ -1,25 +1,30 @@
 """Finished runs as one classifier: the mean of their probabilities, what it brings and what it costs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
-from scipy.special import expit, logit, softmax
+from scipy.special import expit, softmax
 
 from tltool.data.decoding import decode
 from tltool.ensembles.agreeing import check_agreeing
-from tltool.ensembles.common_pictures import held_out_by_all, probabilities_of
-from tltool.ensembles.made_run import Made, new_made_run, save_model, write_made
+from tltool.ensembles.calibrating import NO_NOVELTY, certainty_of, logits_of, temperature_of
+from tltool.ensembles.common_pictures import CommonPictures, held_out_by_all, probabilities_of, untouched_by_all
+from tltool.ensembles.diversity import Diversity, diversity_of
+from tltool.ensembles.made_run import Made, finish_made, new_made_run, save_model, write_made
 from tltool.ensembles.price import Price, price_of, prices_of, table_of
-from tltool.ensembles.uncertainty import uncertainty
+from tltool.evaluation.certainty import Certainty
 from tltool.evaluation.evaluate import score_any
 from tltool.export.bundle import Labels
 from tltool.heads.network import is_multi_label
+from tltool.heads.temperature import Temperature
 from tltool.progress import Report, silent
 from tltool.run import Run
 from tltool.training.averaged_model import averaged_model
+from tltool.training.run_folder import RunFolder
 
 MODEL_TOLERANCE = 1e-4  # in a probability: float32 in two graphs, with a logarithm between
 
@@ -33,14 +38,16 @@ class Ensemble:
         members: What each member brings and costs, on the same pictures.
         whole: The same of the ensemble.
         pictures: That all were scored on: held out by every member.
-        disagreement: Mean share of the pairs of members that give different answers, [0, 1].
+        temperature: Of the mean of the probabilities, fitted after averaging.
+        diversity: How the members differ.
     """
 
     run: Run
     members: tuple[Price, ...]
     whole: Price
     pictures: int
-    disagreement: float
+    temperature: Temperature
+    diversity: Diversity
 
     @property
     def best(self) -> Price:
@@ -52,11 +59,28 @@ class Ensemble:
         """Accuracy of the ensemble minus that of the best member: a fraction, negative where it lost."""
         return self.whole.accuracy - self.best.accuracy
 
+    @property
+    def disagreement(self) -> float:
+        """Mean share of the pairs of members that give different answers, [0, 1]."""
+        return self.diversity.disagreement
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "run": str(self.run.path),
+            "members": [price.to_json() for price in self.members],
+            "whole": self.whole.to_json(),
+            "pictures": self.pictures,
+            "gain": self.gain,
+            "temperature": self.temperature.to_json(),
+            "diversity": self.diversity.to_json(),
+        }
+
     def __str__(self) -> str:
         accuracy = "top-1" if self.run.labels.threshold is None else "mAP"
-        return f"{table_of([*self.members, self.whole], accuracy)}\n{self._in_words()}"
+        return f"{table_of([*self.members, self.whole], accuracy)}\n{self.in_words()}"
 
-    def _in_words(self) -> str:
+    def in_words(self) -> str:
+        """What it brings and costs against its best member."""
         best, whole = self.best, self.whole
         side = "above" if self.gain > 0 else "below"
         change = f"{100 * abs(self.gain):.1f} points {side}" if self.gain else "as accurate as"
@@ -70,15 +94,15 @@ class Ensemble:
 
 
 def ensemble_of_runs(
-    runs: Sequence[Run], out: str | Path | None = None, *, temperature: float = 1.0, report: Report = silent
+    runs: Sequence[Run], out: str | Path | None = None, *, temperature: float | None = None, report: Report = silent
 ) -> Ensemble:
     """Averages the probabilities of finished runs, plainly, into one model with a run folder of its own.
 
     Args:
         runs: Two or more, done, with the same classes. They are read and left as they are.
         out: The new run's folder, new or empty; `runs/ensemble-N` where None.
-        temperature: Of the mean, > 0; see `averaged_model`. It must come from pictures that no member has learned from
-            and that are not held out either: those that are held out here are for the score.
+        temperature: Of the mean, > 0; see `averaged_model`. None to fit it on the validation pictures that no member
+            has learned from: 1 where these are too few, or none.
         report: Told how many pictures are done.
 
     Raises:
@@ -88,37 +112,94 @@ def ensemble_of_runs(
         TltoolError: if the temperature is no number above 0.
     """
     check_agreeing(runs)
-    pictures = held_out_by_all(runs)
-    labels = Labels(runs[0].class_names, _threshold(runs, temperature))
-    model = averaged_model([run.model for run in runs], labels.class_names, temperature)
-    pictures, prob = probabilities_of([run.model for run in runs], pictures, report)
-    mean = tempered(prob.mean(axis=0), temperature, multi_label=labels.threshold is not None)
-    picture = decode(pictures.paths[0])
+    prepared = prepare_ensemble(runs, temperature, report)
     with new_made_run("ensemble", runs, out) as folder:
-        save_model(folder, model)
-        _check_model(model, runs, picture, temperature)
-        members = prices_of(runs, prob, pictures.labels, picture)
+        ensemble = prepared.write(folder, prepared.what)
+        finish_made(folder, prepared.pictures, prepared.what)
+    return ensemble
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """An ensemble before it has a folder.
+
+    Attributes:
+        runs: The members.
+        temperature: Of the mean.
+        model: The picture model.
+        labels: What its outputs mean.
+        pictures: That all members held out.
+        prob: Of these, what the members say, shape (members, pictures, classes).
+        certainty: How far its answers can be trusted.
+    """
+
+    runs: Sequence[Run]
+    temperature: Temperature
+    model: keras.Model
+    labels: Labels
+    pictures: CommonPictures
+    prob: np.ndarray
+    certainty: Certainty
+
+    @property
+    def what(self) -> str:
+        return f"ensemble of {len(self.runs)}"
+
+    def write(self, folder: RunFolder, recipe: str, more: Mapping[str, Any] | None = None) -> Ensemble:
+        """Writes everything about it, but not that the run is done.
+
+        Args:
+            folder: A run's that this process holds.
+            recipe: What the run's scores name as its recipe.
+            more: Scores that are told beside its own, as JSON.
+        """
+        runs, labels, pictures, value = self.runs, self.labels, self.pictures, self.temperature.value
+        mean = tempered(self.prob.mean(axis=0), value, multi_label=labels.threshold is not None)
+        picture = decode(pictures.paths[0])
+        save_model(folder, self.model)
+        _check_model(self.model, runs, picture, value)
+        members = prices_of(runs, self.prob, pictures.labels, picture)
         seconds = sum(member.seconds for member in members)
-        what = f"ensemble of {len(runs)}"
         scores = score_any(mean, pictures.labels, labels.class_names, labels.threshold)
-        whole = price_of(what, scores, seconds, folder.model, model, picture)
-        disagreement = float(uncertainty(prob, labels.threshold).disagreement.mean())
+        whole = price_of(self.what, scores, seconds, folder.model, self.model, picture)
+        diversity = diversity_of(self.prob, pictures, Labels(labels.class_names, _threshold(runs, 1.0)))
         about = {
-            "temperature": temperature,
+            "temperature": value,
             "held_out_by_all": len(pictures.rows),
-            "disagreement": disagreement,
+            "diversity": diversity.to_json(),
             "table": [price.to_json() for price in (*members, whole)],
         }
-        write_made(folder, Made(what, runs, model, labels, pictures, mean, seconds), about)
-    return Ensemble(Run(folder), members, whole, len(pictures.rows), disagreement)
+        made = Made(recipe, runs, self.model, labels, pictures, mean, seconds, self.certainty)
+        write_made(folder, made, about, more or {})
+        return Ensemble(Run(folder), members, whole, len(pictures.rows), self.temperature, diversity)
+
+
+def prepare_ensemble(runs: Sequence[Run], temperature: float | None, report: Report) -> Prepared:
+    """Everything that can fail before there is a folder; arguments as of `ensemble_of_runs`."""
+    pictures = held_out_by_all(runs)
+    models, several = [run.model for run in runs], runs[0].labels.threshold is not None
+    unseen, unseen_mean = untouched_by_all(runs), None
+    if unseen is not None:
+        unseen, prob = probabilities_of(models, unseen, report)
+        unseen_mean = prob.mean(axis=0)
+    if temperature is None:
+        fitted = temperature_of(unseen_mean, None if unseen is None else unseen.labels, runs[0].data.seed)
+    else:
+        fitted = Temperature(temperature, 0, reason="it was given")
+    value = fitted.value
+    labels = Labels(runs[0].class_names, _threshold(runs, value))
+    model = averaged_model(models, labels.class_names, value)
+    pictures, prob = probabilities_of(models, pictures, report)
+    if unseen_mean is not None:
+        unseen_mean = tempered(unseen_mean, value, multi_label=several)
+    certainty = certainty_of(fitted, unseen_mean, unseen, NO_NOVELTY)
+    return Prepared(runs, fitted, model, labels, pictures, prob, certainty)
 
 
 def tempered(prob: np.ndarray, temperature: float, *, multi_label: bool) -> np.ndarray:
     """Probabilities at a temperature, as the averaged model gives them, shape (N, C)."""
-    if multi_label:
-        return expit(logit(prob.astype(np.float64)) / temperature)
-    with np.errstate(divide="ignore"):
-        return softmax(np.log(prob.astype(np.float64)) / temperature, axis=1)
+    logits = logits_of(prob, multi_label=multi_label) / temperature
+    return expit(logits) if multi_label else softmax(logits, axis=1)
 
 
 def _threshold(runs: Sequence[Run], temperature: float) -> float | None:

@@ -1,7 +1,7 @@
 """A run folder for a model that was made of finished runs: whatever takes a run takes it."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +14,8 @@ from tltool.data import Dataset
 from tltool.data.listing import would_join
 from tltool.ensembles.common_pictures import CommonPictures, leaked_among, learned_by_any
 from tltool.errors import RunError
-from tltool.evaluation.evaluate import score_any
+from tltool.evaluation.certainty import Certainty
+from tltool.evaluation.evaluate import score_any, score_certainty
 from tltool.export.bundle import Labels, write_labels
 from tltool.files import replacing, write_json
 from tltool.run import Run
@@ -32,13 +33,14 @@ class Made:
     """All that goes into the folder.
 
     Attributes:
-        what: In a few words, such as "ensemble of 3".
+        what: In a few words, such as "ensemble of 3"; or the recipe that asked for it.
         members: The runs that it was made of.
         model: The picture model.
         labels: What its outputs mean.
         pictures: That it is scored on.
         prob: What it says of them, shape (n, C).
         seconds: That all of it took to train, members included.
+        certainty: How far its answers can be trusted.
     """
 
     what: str
@@ -48,11 +50,12 @@ class Made:
     pictures: CommonPictures
     prob: np.ndarray
     seconds: float
+    certainty: Certainty
 
 
 @contextmanager
 def new_made_run(kind: str, members: Sequence[Run], out: str | Path | None) -> Iterator[RunFolder]:
-    """A new run folder that is this process's while it is made; without a word from `write_made` it ends as failed.
+    """A new run folder that is this process's while it is made; without a word from `finish_made` it ends as failed.
 
     Args:
         kind: "ensemble" or "soup": the first part of the folder's name where none is given.
@@ -77,18 +80,19 @@ def new_made_run(kind: str, members: Sequence[Run], out: str | Path | None) -> I
             raise
 
 
-def write_made(folder: RunFolder, made: Made, about: dict[str, Any]) -> None:
-    """Writes everything about the model, and that the run is done.
+def write_made(folder: RunFolder, made: Made, about: dict[str, Any], more: Mapping[str, Any] | None = None) -> None:
+    """Writes everything about the model; the scores last, so that a run that has them lacks nothing.
 
     Args:
-        folder: From `new_made_run`, which `save_model` has given its model.
+        folder: That `save_model` has given its model.
         made: What was made.
         about: For `MADE_OF`, as JSON.
+        more: Scores beside those of the model, as JSON.
     """
-    members, pictures = made.members, made.pictures
+    members = made.members
     write_labels(folder.labels, made.labels)
+    made.certainty.write(folder.path)
     write_json(folder.seen, sorted(learned_by_any(members)))
-    write_json(folder.data, _data_of(pictures).to_json())
     found = [json.loads(run.folder.versions.read_text("utf-8")) for run in members if run.folder.versions.exists()]
     merged = {
         key: ", ".join(dict.fromkeys(str(values[key]) for values in found if key in values))
@@ -98,19 +102,24 @@ def write_made(folder: RunFolder, made: Made, about: dict[str, Any]) -> None:
     names, paths = ", ".join(run.path.name for run in members), [str(run.path.absolute()) for run in members]
     write_json(folder.decision, {"used": f"{made.what}: {names}"})
     write_json(folder.path / MADE_OF, {"what": made.what, "members": paths} | about)
-    scores = _scores(made)
+    scores = _scores(made) | (more or {})
     write_json(folder.metrics, scores | {"recipe": made.what, "seconds": made.seconds})
-    main = {name: scores[name] for name in ("top1", "mean_average_precision") if name in scores}
+
+
+def finish_made(folder: RunFolder, pictures: CommonPictures, what: str) -> None:
+    """Says that a run from `new_made_run` is done.
+
+    Args:
+        folder: That `write_made` has written.
+        pictures: That it was scored on.
+        what: As in `Made`.
+    """
+    write_json(folder.data, _data_of(pictures).to_json())
+    scores = json.loads(folder.metrics.read_text("utf-8"))
+    main = {name: scores[name] for name in ("top1", "mean_average_precision", "seconds") if name in scores}
     with closing(EventLog(folder.events)) as events:
-        events.emit("end", state="done", seconds=made.seconds, **main)
-    done = {
-        "state": "done",
-        "reason": None,
-        "recipe": made.what,
-        "seconds": made.seconds,
-        "pictures": len(pictures.data),
-    }
-    folder.write_state(**done, **main)
+        events.emit("end", state="done", **main)
+    folder.write_state(state="done", reason=None, recipe=what, pictures=len(pictures.data), **main)
 
 
 def save_model(folder: RunFolder, model: keras.Model) -> None:
@@ -131,6 +140,7 @@ def _data_of(pictures: CommonPictures) -> Dataset:
 def _scores(made: Made) -> dict[str, Any]:
     names, threshold, labels = made.labels.class_names, made.labels.threshold, made.pictures.labels
     scores = score_any(made.prob, labels, names, threshold).to_json()
+    scores["certainty"] = score_certainty(made.certainty, made.prob, None, labels).to_json()
     leaked = leaked_among(made.pictures, made.members)
     scores |= {"leaked": int(leaked.sum())}
     if leaked.any() and not leaked.all():

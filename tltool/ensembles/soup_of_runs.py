@@ -3,6 +3,7 @@
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from tltool.data.batches import Batch, read_batches
 from tltool.data.decoding import decode
 from tltool.ensembles.agreeing import check_agreeing
+from tltool.ensembles.calibrating import certainty_of, temperature_of
 from tltool.ensembles.common_pictures import (
     CommonPictures,
     held_out_by_all,
@@ -17,14 +19,15 @@ from tltool.ensembles.common_pictures import (
     probabilities_of,
     validating_all,
 )
-from tltool.ensembles.made_run import Made, new_made_run, save_model, write_made
+from tltool.ensembles.made_run import Made, finish_made, new_made_run, save_model, write_made
 from tltool.ensembles.price import Price, price_of, prices_of, table_of
 from tltool.ensembles.soup import greedy_soup
 from tltool.errors import RunError
 from tltool.evaluation.evaluate import score_any
 from tltool.export.bundle import Labels
 from tltool.export.predictor import load_model
-from tltool.heads.network import framing_of, prepared_model
+from tltool.heads.network import LOGITS, framing_of, prepared_model
+from tltool.heads.temperature import Temperature
 from tltool.heads.threshold import tune_threshold
 from tltool.progress import Report, silent
 from tltool.recipes import load_recipe
@@ -81,6 +84,7 @@ class Soup:
         members: What each run brings and costs, on pictures that all held out.
         whole: The same of the soup.
         pictures: That all were scored on.
+        temperature: Of the soup, fitted on the validation pictures that it was chosen by.
     """
 
     run: Run
@@ -88,12 +92,26 @@ class Soup:
     members: tuple[Price, ...]
     whole: Price
     pictures: int
+    temperature: Temperature
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "run": str(self.run.path),
+            "chosen": list(self.chosen),
+            "members": [price.to_json() for price in self.members],
+            "whole": self.whole.to_json(),
+            "pictures": self.pictures,
+            "temperature": self.temperature.to_json(),
+        }
 
     def __str__(self) -> str:
         accuracy = "top-1" if self.run.labels.threshold is None else "mAP"
-        of = ", ".join(self.chosen)
+        return f"{table_of([*self.members, self.whole], accuracy)}\n{self.in_words()}"
+
+    def in_words(self) -> str:
+        """What is in it."""
         only = " No other run made it better on the validation pictures." if len(self.chosen) == 1 else ""
-        return f"{table_of([*self.members, self.whole], accuracy)}\nThe soup is the mean of the weights of: {of}.{only}"
+        return f"The soup is the mean of the weights of: {', '.join(self.chosen)}.{only}"
 
 
 def soup_of_runs(runs: Sequence[Run], out: str | Path | None = None, *, report: Report = silent) -> Soup:
@@ -121,8 +139,12 @@ def soup_of_runs(runs: Sequence[Run], out: str | Path | None = None, *, report: 
     with new_made_run("soup", runs, out) as folder:
         mixture = greedy_soup([run.model.get_weights() for run in runs], kitchen.score_of, kitchen.finish)
         model.set_weights(mixture.weights)
+        several = threshold is not None
+        temperature = temperature_of(kitchen.prob(), valid.labels, runs[0].data.seed)
+        dense = model.get_layer(LOGITS)
+        dense.set_weights([weight / temperature.value for weight in dense.get_weights()])
         save_model(folder, model)
-        if threshold is not None:
+        if several:
             threshold = tune_threshold(kitchen.prob(), valid.labels)
         held_out, prob = probabilities_of([*(run.model for run in runs), model], held_out, report)
         labels, picture = Labels(names, threshold), decode(held_out.paths[0])
@@ -136,10 +158,13 @@ def soup_of_runs(runs: Sequence[Run], out: str | Path | None = None, *, report: 
             "chosen": list(chosen),
             "validation_log_loss": {run.path.name: score for run, score in zip(runs, mixture.scores, strict=True)},
             "validation_log_loss_of_soup": mixture.score,
+            "temperature": temperature.value,
             "table": [price.to_json() for price in (*members, whole)],
         }
-        write_made(folder, Made(what, runs, model, labels, held_out, prob[-1], seconds), about)
-    return Soup(Run(folder), chosen, members, whole, len(held_out.rows))
+        certainty = certainty_of(temperature, kitchen.prob(), valid, "nothing was compared with what a soup sees")
+        write_made(folder, Made(what, runs, model, labels, held_out, prob[-1], seconds, certainty), about)
+        finish_made(folder, held_out, what)
+    return Soup(Run(folder), chosen, members, whole, len(held_out.rows), temperature)
 
 
 class _Kitchen:

@@ -85,6 +85,8 @@ def recipe_of(recipe: str | Path | Recipe | None, settings: Sequence[str]) -> Re
         return recipe
     if recipe is None:
         check_settings(settings)
+        if any(setting.partition("=")[0].strip().startswith("members") for setting in settings):
+            raise RecipeError("Members are of one recipe, and the table has not picked it yet. Name a --recipe.")
         return None
     return load_recipe(recipe, settings)
 

@@ -12,16 +12,20 @@ from tltool.heads.logistic import LinearHead, LogisticProblem
 from tltool.inspection.baselines import ProbeSpec
 from tltool.progress import Report, silent
 from tltool.recipes import Recipe
+from tltool.training.joined import joined_stage
 
 
-def probe_spec(recipe: Recipe, backbone: Backbone) -> ProbeSpec:
-    """The recipe's head with its taps resolved to stages of this backbone.
+def probe_spec(recipe: Recipe, backbone: Backbone, others: Sequence[Backbone] = ()) -> ProbeSpec:
+    """The recipe's head with its taps resolved to stages of this backbone; of several as `joined_stage` names them.
 
     Raises:
         TltoolError: if the backbone has no such stage.
     """
     head = recipe.head
     taps = resolve_taps(backbone, head.taps)
+    if others:
+        every = (backbone, *others)
+        taps = tuple(joined_stage(one.name, stage) for one in every for stage in resolve_taps(one, head.taps))
     return ProbeSpec(recipe.name, taps, head.pooling, head.strengths, head.folds, head.shuffles)
 
 

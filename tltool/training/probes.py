@@ -1,5 +1,7 @@
 """Linear heads of one recipe, on some of the pictures or on others."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from tltool.augment.policies import read_policy
@@ -30,8 +32,9 @@ class Probes:
         baselines: tuple[Baseline, ...],
         seed: int,
         events: EventLog,
+        others: Sequence[Backbone] = (),
     ):
-        self.spec = probe_spec(recipe, backbone)
+        self.spec = probe_spec(recipe, backbone, others)
         self._recipe, self._backbone, self._data, self._features = recipe.head, backbone, data, features
         self._baselines, self._seed, self._events = baselines, seed, events
 

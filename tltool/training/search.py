@@ -189,7 +189,9 @@ def _policy_of(recipe: Recipe) -> bool:
 
 
 def check_searchable(recipe: Recipe) -> None:
-    """Raises RecipeError if the recipe has no numbers to search."""
+    """Raises RecipeError if the recipe has no numbers to search, or asks for several classifiers."""
+    if recipe.members != "none":
+        raise RecipeError(f"{recipe.name}: a search is for one classifier. Search with --set members=none, then fit.")
     searching = [stage.optimizer for stage in recipe.stages if OPTIMIZERS[stage.optimizer].full_batch]
     if not recipe.stages or searching:
         why = f"{searching[0]} takes no rate" if searching else "it only solves a head"

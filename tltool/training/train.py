@@ -16,7 +16,7 @@ from tltool.features.engine import has_accelerator
 from tltool.features.extract import FeatureTable, digest
 from tltool.files import replacing
 from tltool.heads.logistic import LinearHead, to_probabilities
-from tltool.heads.network import CLIP, LOGITS, attach_head, picture_model
+from tltool.heads.network import LOGITS, attach_head, framings_of, picture_model
 from tltool.heads.temperature import Temperature, fit_temperature
 from tltool.heads.threshold import tune_threshold
 from tltool.inspection.baselines import Baseline, ProbeSpec
@@ -137,10 +137,10 @@ def train(
     events.emit("stage", text="Saving the model")
     model = picture_model(classifier, backbone.framing, multi_label=data.multi_label)
     if frozen:
-        _check_model(model, spec, head, data, features)
+        check_model(model, spec, head, data, features)
     with replacing(folder.model) as temporary:
         model.save(temporary)
-    threshold = _threshold(held_out) if data.multi_label else None
+    threshold = threshold_of(held_out) if data.multi_label else None
     found = tuning, temperature, held_out, threshold
     return Trained(recipe, model, head if frozen else None, spec, head.l2, *found)
 
@@ -166,7 +166,7 @@ def _read_head(folder: RunFolder) -> LinearHead:
         raise RunError(f"{folder.probe}: cannot be read ({error}). Delete it, and the probe is solved anew.") from None
 
 
-def _threshold(held_out: HeldOut) -> float:
+def threshold_of(held_out: HeldOut) -> float:
     """From which probability a class counts as present."""
     logits, labels = held_out.once
     return tune_threshold(to_probabilities(logits, multi_label=True), labels)
@@ -177,12 +177,12 @@ def _pictures(data: Dataset, features: FeatureTable, part: str) -> Pictures:
     return Pictures([data.root / data.files[i] for i in rows], data.labels_of(rows), [features.keys[i] for i in rows])
 
 
-def _check_model(model: keras.Model, spec: ProbeSpec, head: LinearHead, data: Dataset, features: FeatureTable) -> None:
+def check_model(model: keras.Model, spec: ProbeSpec, head: LinearHead, data: Dataset, features: FeatureTable) -> None:
     """Runs whole pictures through the finished graph: a wrong tap or a lost weight shows here, not at the user's."""
     rows = data.indices("test")[:CHECKED_PICTURES]
     expected = head.logits(features.select(spec.stages, spec.pooling)[rows])
     for row, probabilities in zip(rows, to_probabilities(expected, data.multi_label), strict=True):
-        picture = decode(data.root / data.files[row], model.get_layer(CLIP).output.shape[1])
+        picture = decode(data.root / data.files[row], max(framing.size for framing in framings_of(model)))
         got = keras.ops.convert_to_numpy(model(picture[None], training=False))[0]
         difference = float(np.abs(got - probabilities).max())
         if difference > MODEL_TOLERANCE:
