@@ -34,6 +34,7 @@ EXTRAS = {
     "tltool/augment/resampling.py": "jax",
     "tltool/augment/with_keras_cv.py": "augment",
     "tltool/augment/random_lens_distortion.py": "augment",
+    "tltool/backbones/hub.py": "hub",
     "tltool/data/tables.py": "parquet",
     "tltool/data/tfds.py": "tfds",
     "tltool/optimizers/differentiation.py": "jax",

@@ -151,6 +151,8 @@ def judge_similarity(similarity: Similarity, baselines: tuple[Baseline, ...] = (
         comparison = compare(by_name["linear-probe"], by_name["stage-probe"])
         if abs(comparison.z) >= EVIDENCE_Z:
             return "different" if comparison.z > 0 else "similar"
+    if similarity.confidence is None:  # neither the one nor the other: early stages would have shown a difference
+        return "similar"
     return "similar" if similarity.confidence >= CONFIDENT_ABOVE else "different"
 
 
@@ -219,6 +221,8 @@ def _size_in_words(size: Size, amount: Amount) -> str:
 
 
 def _similarity_in_words(similarity: Similarity, kinship: Kinship, backbone: str) -> str:
+    if similarity.confidence is None:
+        return _without_a_classifier(similarity, kinship, backbone)
     confident = similarity.confidence >= CONFIDENT_ABOVE
     if similarity.divergence is None:
         return (
@@ -229,6 +233,18 @@ def _similarity_in_words(similarity: Similarity, kinship: Kinship, backbone: str
     return (
         f"The pictures diverge by {similarity.divergence:.3f} from what {backbone} remembers of its own (similar below "
         f"{SIMILAR_BELOW}): {kinship}. Its classifier's confidence, {similarity.confidence:.0%}, {agrees}."
+    )
+
+
+def _without_a_classifier(similarity: Similarity, kinship: Kinship, backbone: str) -> str:
+    if similarity.divergence is None:
+        return (
+            f"{backbone} has neither BatchNorm to compare with nor a classifier that could be confident; by "
+            f"whether early stages do better than the last: {kinship}."
+        )
+    return (
+        f"The pictures diverge by {similarity.divergence:.3f} from what {backbone} remembers of its own (similar below "
+        f"{SIMILAR_BELOW}): {kinship}."
     )
 
 

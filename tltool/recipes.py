@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_va
 
 from tltool.augment.policies import read_policy
 from tltool.backbones import backbone_names
-from tltool.backbones.registry import SMALLEST_IMAGE
+from tltool.backbones.registry import SMALLEST_IMAGE, is_backbone
 from tltool.data.decoding import Fit
 from tltool.errors import RecipeError
 from tltool.recipe_parts import (
@@ -60,7 +60,7 @@ class Recipe(Strict):
     @field_validator("backbone")
     @classmethod
     def _known_backbone(cls, value: str) -> str:
-        if value != AUTO and value not in backbone_names():
+        if value != AUTO and not is_backbone(value):
             raise ValueError(f"unknown backbone '{value}'.{_suggestion(value, backbone_names())}")
         return value
 

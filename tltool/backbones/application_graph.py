@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -22,7 +23,12 @@ FEWEST_STAGES = 4  # every network here halves its picture five times; fewer fou
 Copies = list[tuple[keras.Layer, keras.Layer]]
 
 
-def flatten(original: keras.Model, name: str, preprocessing: str) -> tuple[keras.Model, Copies]:
+def flatten(
+    original: keras.Model,
+    name: str,
+    preprocessing: str | Callable,
+    copy_layer: Callable[[keras.Layer, dict], keras.Layer] = lambda layer, config: type(layer).from_config(config),
+) -> tuple[keras.Model, Copies]:
     """Rebuilds the model's graph from fresh layers, with preprocessing in front.
 
     Nested models are unrolled and arithmetic on tensors becomes layers, so that every step can be tapped by name.
@@ -32,13 +38,14 @@ def flatten(original: keras.Model, name: str, preprocessing: str) -> tuple[keras
     Args:
         original: A functional model, shape (N, size, size, 3) to (N, classes).
         name: Of the new model.
-        preprocessing: One of "tf", "torch", "caffe", "inside".
+        preprocessing: One of "tf", "torch", "caffe", "inside"; or what makes of the symbolic picture what it takes.
+        copy_layer: A fresh layer from one of the model's and its configuration.
 
     Returns:
         The network, and each layer that has weights with its copy, whose weights are random until `copy_weights`.
     """
     image = keras.Input(original.input_shape[1:], name="image")
-    pixels = _preprocess(image, preprocessing)
+    pixels = preprocessing(image) if callable(preprocessing) else _preprocess(image, preprocessing)
     copies: Copies = []
     numbers: Counter[str] = Counter()
 
@@ -48,7 +55,7 @@ def flatten(original: keras.Model, name: str, preprocessing: str) -> tuple[keras
         if prefix.replace("_", "") == type(layer).__name__.lower():
             numbers[prefix] += 1
             config["name"] = f"{prefix}_{numbers[prefix]}"
-        copy = type(layer).from_config(config)
+        copy = copy_layer(layer, config)
         if layer.weights:
             copies.append((layer, copy))
         return copy

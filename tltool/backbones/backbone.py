@@ -14,7 +14,10 @@ PREPROCESSING = "preprocess_"  # names of fixed input layers begin so; without i
 
 @dataclass(frozen=True)
 class Stage:
-    """A run of layers that work at one resolution. Its feature map is the output of `layer`, shape (N, h, w, c)."""
+    """A run of layers that work at one resolution, or one block of a transformer.
+
+    `layer` gives its map, shape (N, h, w, c), or its tokens, shape (N, tokens, c); `Backbone.feature_map` makes a map.
+    """
 
     name: str
     layer: str
@@ -31,6 +34,8 @@ class Backbone:
         stages: From the picture to the top; the last one is what a linear probe reads.
         image_size: Height and width of the input, pixels.
         licence: What is known of the licence of the weights, for model cards.
+        extra_tokens: Tokens that a transformer has before those of the patches; the first is the class token.
+        classifies: Whether its output is logits; if not, it is pooled features, shape (N, c).
         fit: What becomes of the proportions of a picture that it is given; see `Framing`.
     """
 
@@ -40,6 +45,8 @@ class Backbone:
     image_size: int
     licence: str
     fit: Fit = "squish"
+    extra_tokens: int = 0
+    classifies: bool = True
 
     @property
     def framing(self) -> Framing:
@@ -56,6 +63,38 @@ class Backbone:
             if stage.name == name:
                 return stage
         raise TltoolError(f"Backbone {self.name} has no stage '{name}'. Its stages: {', '.join(self.stage_names)}.")
+
+    def feature_map(self, name: str):
+        """The map of one stage, symbolic, shape (N, h, w, c); the tokens of patches are laid out as a square one.
+
+        Raises:
+            TltoolError: if there is no such stage.
+        """
+        output = self._output(name)
+        if len(output.shape) == 4:
+            return output
+        from tltool.backbones.token_map import token_map
+
+        return token_map(output, self.extra_tokens, name)
+
+    def class_token(self, name: str):
+        """What one stage of a transformer says of the whole picture, symbolic, shape (N, c); None where it does not.
+
+        Raises:
+            TltoolError: if there is no such stage.
+        """
+        if not self.extra_tokens:
+            return None
+        from tltool.backbones.token_map import class_token
+
+        return class_token(self._output(name), name)
+
+    def channels(self, name: str) -> int:
+        """Of the map of one stage."""
+        return self._output(name).shape[-1]
+
+    def _output(self, name: str):
+        return self.network.get_layer(self.stage(name).layer).output
 
     @property
     def stage_names(self) -> tuple[str, ...]:

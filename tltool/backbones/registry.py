@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tltool.backbones.applications import APPLICATIONS, build_application, cached_applications
+from tltool.backbones.hub import build_hub, hub_image_size, is_hub
 from tltool.backbones.lite_variants import VARIANTS, installed_variants
 from tltool.data.decoding import FITS, Fit
 from tltool.errors import TltoolError
@@ -23,6 +24,11 @@ def backbone_names() -> tuple[str, ...]:
     return (*VARIANTS, *APPLICATIONS, TINY_RANDOM)
 
 
+def is_backbone(name: str) -> bool:
+    """Whether a recipe may name it: one of `backbone_names()`, or `hub:PRESET` with any preset."""
+    return name in backbone_names() or is_hub(name)
+
+
 def offline_names() -> tuple[str, ...]:
     """The backbones whose pretrained weights are on this machine, in a package or downloaded before by Keras."""
     return (*installed_variants(), *cached_applications())
@@ -35,6 +41,8 @@ def native_image_size(name: str) -> int:
         TltoolError: if there is no such backbone.
     """
     _check_name(name)
+    if is_hub(name):
+        return hub_image_size(name)
     if name == TINY_RANDOM:
         return TINY_IMAGE_SIZE
     return VARIANTS[name].image_size if name in VARIANTS else APPLICATIONS[name].image_size
@@ -46,8 +54,8 @@ def load_backbone(
     """Builds a backbone and loads its weights.
 
     Args:
-        name: One of `backbone_names()`. `tiny_random` has seeded random weights whatever is asked, unless that is a
-            file; it is for tests of the plumbing only.
+        name: One of `backbone_names()`, or `hub:PRESET` with a preset of KerasHub or a folder of one. `tiny_random`
+            has seeded random weights whatever is asked, unless that is a file; it is for tests of the plumbing only.
         weights: "pretrained" for ImageNet weights, None for random ones, or a weights file.
         image_size: Height and width of the input, pixels, >= 32; `native_image_size(name)` where None.
         fit: How pictures become square: squeezed, cropped or padded; see `tltool.data.decoding.Framing`.
@@ -65,6 +73,8 @@ def load_backbone(
 
 
 def _build(name: str, weights: str | Path | None, image_size: int | None) -> "Backbone":
+    if is_hub(name):
+        return build_hub(name, weights, image_size)
     if name in APPLICATIONS:
         return build_application(name, weights, image_size)
     if name == TINY_RANDOM:
@@ -78,7 +88,7 @@ def _build(name: str, weights: str | Path | None, image_size: int | None) -> "Ba
 
 def _check_name(name: str) -> None:
     names = backbone_names()
-    if name in names:
+    if name in names or is_hub(name):
         return
     close = difflib.get_close_matches(str(name).lower().replace("-", "_"), names, n=1)
     suggestion = f" Did you mean '{close[0]}'?" if close else ""

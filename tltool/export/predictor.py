@@ -77,6 +77,7 @@ class Predictor:
         """
         import keras
 
+        import tltool.backbones.hub_layer  # noqa: F401  a file with a layer of KerasHub is read only where this is known
         from tltool.heads.network import CLIP, PROBABILITIES, is_multi_label
 
         try:

@@ -33,7 +33,7 @@ class FeatureTable:
 
     Attributes:
         values: Pooled stages, shape (N, layout.width), float32.
-        confidence: Largest probability of the backbone's own classifier, shape (N,), in (0, 1].
+        confidence: Largest probability of the backbone's own classifier, shape (N,), in (0, 1]; 0 without one.
         layout: What the columns of `values` are.
         keys: Content keys of the pictures, length N.
         indices: Positions of the pictures in the list that was asked for, shape (N,); unreadable ones are missing.

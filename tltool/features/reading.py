@@ -26,8 +26,9 @@ def batchnorm_layers(backbone: Backbone) -> list[tuple[str, keras.layers.Layer]]
 def reading_model(backbone: Backbone, extra: Sequence[str] = ()) -> keras.Model:
     """From prepared pixels to three outputs a picture; two where the backbone has no BatchNorm.
 
-    Pooled stages, shape (N, columns of the layout); confidence, shape (N, 1); and for each BatchNorm layer after the
-    other the mean and the mean square of its input's channels over the positions, shape (N, 2 x channels).
+    Pooled stages, shape (N, columns of the layout); confidence, shape (N, 1), 0 without a classifier; and for each
+    BatchNorm layer after the other the mean and the mean square of its input's channels over the positions, shape
+    (N, 2 x channels).
 
     Args:
         backbone: It stays as it is.
@@ -39,10 +40,14 @@ def reading_model(backbone: Backbone, extra: Sequence[str] = ()) -> keras.Model:
 @lru_cache(maxsize=2)  # the engine keeps its conversion by this very object
 def _reading_model(backbone: Backbone, extra: tuple[str, ...]) -> keras.Model:
     features = pooled(backbone, backbone.stage_names, (*POOLINGS, *extra))
-    confidence = ops.max(ops.softmax(backbone.network.output), axis=-1, keepdims=True)
+    output = backbone.network.output
+    if backbone.classifies:
+        confidence = ops.max(ops.softmax(output), axis=-1, keepdims=True)
+    else:
+        confidence = ops.zeros_like(output[:, :1])
     moments = []
     for _, layer in batchnorm_layers(backbone):
         axes = tuple(range(1, len(layer.input.shape) - 1))
         moments += [ops.mean(layer.input, axis=axes), ops.mean(ops.square(layer.input), axis=axes)]
     outputs = [features, confidence, *([ops.concatenate(moments, axis=-1)] if moments else [])]
-    return keras.Model(backbone.network.input, outputs, name=f"{backbone.name}_reading")
+    return keras.Model(backbone.network.input, outputs, name=f"{backbone.network.name}_reading")

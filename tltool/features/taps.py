@@ -56,7 +56,11 @@ def tap_layout(backbone: Backbone, extra: Sequence[str] = ()) -> TapLayout:
     """
     return TapLayout(
         tuple(
-            (stage.name, pooling, backbone.network.get_layer(stage.layer).output.shape[-1])
+            (
+                stage.name,
+                pooling,
+                backbone.channels(stage.name) * (2 if pooling == "mean" and backbone.extra_tokens else 1),
+            )
             for stage in backbone.stages
             for pooling in (*POOLINGS, *extra)
         )
@@ -82,16 +86,21 @@ def resolve_taps(backbone: Backbone, taps: str | Sequence[str]) -> tuple[str, ..
 
 
 def pooled(backbone: Backbone, stages: Sequence[str], poolings: Sequence[str]):
-    """The pooled stages of the backbone as one symbolic tensor, shape (N, columns)."""
+    """The pooled stages of the backbone as one symbolic tensor, shape (N, columns).
+
+    Of a transformer's stage "mean" is that of its patches, and its class token after that.
+    """
     import keras
 
     parts = []
     for stage in backbone.stages:
         if stage.name not in stages:
             continue
-        feature_map = backbone.network.get_layer(stage.layer).output
+        feature_map = backbone.feature_map(stage.name)
         if "mean" in poolings:
             parts.append(keras.layers.GlobalAveragePooling2D(name=f"{stage.name}_mean")(feature_map))
+            if (token := backbone.class_token(stage.name)) is not None:
+                parts.append(token)
         if "std" in poolings:
             parts.append(_deviation(feature_map))
         if "fractional-max" in poolings:

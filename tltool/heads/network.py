@@ -28,7 +28,7 @@ def attach_head(backbone: Backbone, stages: Sequence[str], poolings: Sequence[st
     """
     features = pooled(backbone, stages, poolings)
     logits = keras.layers.Dense(head.kernel.shape[1], name=LOGITS)
-    model = keras.Model(backbone.network.input, logits(features), name=f"{backbone.name}_classifier")
+    model = keras.Model(backbone.network.input, logits(features), name=f"{backbone.network.name}_classifier")
     logits.set_weights([head.kernel, head.bias])
     return model
 

@@ -26,13 +26,14 @@ class Similarity:
         divergence: Median over BatchNorm layers of the mean divergence of their channels, in nats, >= 0; None for a
             network without BatchNorm.
         by_stage: The same for the layers of each stage that has any.
-        confidence: Mean of the largest probability that the pretrained classifier gives, in (0, 1].
+        confidence: Mean of the largest probability that the pretrained classifier gives, in (0, 1]; None
+            for a network without one.
         pictures: How many the divergence was measured on.
     """
 
     divergence: float | None
     by_stage: dict[str, float]
-    confidence: float
+    confidence: float | None
     pictures: int
 
 
@@ -41,7 +42,7 @@ def measure_similarity(layers: "Sequence[LayerMoments]", confidence: np.ndarray,
 
     Args:
         layers: Moments of the layers' inputs; may be empty.
-        confidence: Largest class probability of each picture, shape (N,).
+        confidence: Largest class probability of each picture, shape (N,); all 0 without a classifier.
         pictures: How many pictures the moments come from.
     """
     divergences = [layer_divergence(layer) for layer in layers]
@@ -51,7 +52,7 @@ def measure_similarity(layers: "Sequence[LayerMoments]", confidence: np.ndarray,
     return Similarity(
         divergence=float(np.median(divergences)) if divergences else None,
         by_stage={stage: float(np.median(values)) for stage, values in by_stage.items()},
-        confidence=float(np.mean(confidence)),
+        confidence=float(np.mean(confidence)) if np.any(confidence) else None,
         pictures=pictures,
     )
 

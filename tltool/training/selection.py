@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import keras
 
 from tltool.backbones import Backbone
+from tltool.backbones.hub_layer import HubLayer
 from tltool.errors import RecipeError
 
 NORMALIZATIONS = (
@@ -86,6 +87,8 @@ def select_trainable(
     chosen = []
     for layer in model.layers:
         layer.trainable = layer.name not in body or (layer.name in inside and _is_trained(layer, trainable, statistics))
+        if layer.trainable and trainable == "norm" and isinstance(layer, HubLayer):
+            layer.train_normalization_only()
         if layer.trainable_weights:
             chosen.append(layer.name)
     return chosen
@@ -93,7 +96,7 @@ def select_trainable(
 
 def _is_trained(layer: keras.layers.Layer, trainable: str | Sequence[str], statistics: str) -> bool:
     if trainable == "norm":
-        return isinstance(layer, NORMALIZATIONS)
+        return isinstance(layer, (*NORMALIZATIONS, HubLayer))
     # A frozen BatchNorm keeps its statistics; those of a batch of 32 would overwrite what was learned from a million
     # pictures. Its scale and shift stay with them: the convolution before it has as much freedom.
     return statistics == "learned" or not isinstance(layer, keras.layers.BatchNormalization)
