@@ -70,6 +70,6 @@ def show(found: "SideBySide") -> None:
         for key, values in found.differences.items():
             recipes.add_row(escape(key), *map(escape, values))
         results.print(recipes)
-    for comparison in found.comparisons:
-        results.print(escape(str(comparison)))
+    for words in found.verdicts:
+        results.print(escape(words))
     remark(*found.notes)

@@ -40,7 +40,7 @@ def closed_form(model: keras.Model, pictures: np.ndarray, classes: np.ndarray) -
     """Of a linear head on means: the channels weighted by the head, which is where class activation maps began."""
     maps = prepared_model(model, last_maps(model).last).predict_on_batch(pictures.astype(np.float32))
     maps = np.asarray(maps[0] if isinstance(maps, list) else maps, np.float64)
-    kernel = model.get_layer(LOGITS).get_weights()[0].astype(np.float64)
+    kernel = model.get_layer(LOGITS).get_weights()[0][: maps.shape[-1]].astype(np.float64)  # what reads the means
     heat = np.maximum(np.einsum("nhwc,cn->nhw", maps, kernel[:, classes]), 0)
     return heat / np.maximum(heat.max(axis=(1, 2), keepdims=True), 1e-300)
 
@@ -72,6 +72,26 @@ def test_of_several_stages_the_last_one_is_asked():
     assert [tensor.shape for tensor in maps.last] == [top.shape]
     assert len(maps.earlier) == 2
     assert grad_cam(model, [noise(2, 96)], np.array([0, 1])).shape == (2, 3, 3)
+
+
+def test_patches_of_a_transformer_beside_its_class_token():
+    """The class token comes from all patches, past the map; the map itself is asked all the same."""
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    pixels = keras.Input((32, 32, 3))
+    patches = layers.Reshape((16, 8))(layers.Conv2D(8, 8, strides=8)(layers.Rescaling(1 / 255)(pixels)))
+    tokens = layers.ZeroPadding1D((1, 0))(patches)
+    tokens = layers.MultiHeadAttention(2, 4)(tokens, tokens)
+    feature_map = layers.Reshape((4, 4, 8))(layers.Cropping1D((1, 0))(tokens))
+    token = layers.Flatten()(layers.Cropping1D((0, 16))(tokens))
+    features = layers.Concatenate()([layers.GlobalAveragePooling2D()(feature_map), token])
+    model = picture_model(keras.Model(pixels, layers.Dense(3, name=LOGITS)(features)), Framing(32))
+    maps = last_maps(model)
+    assert [tuple(tensor.shape[1:]) for tensor in maps.last] == [(4, 4, 8)]
+    pictures, classes = noise(3, 32), np.array([0, 1, 2])
+    heat = grad_cam(model, [pictures], classes)
+    assert heat.any()
+    np.testing.assert_allclose(heat, closed_form(model, pictures, classes), atol=1e-5)
 
 
 def test_networks_of_an_ensemble_are_asked_each():

@@ -46,6 +46,7 @@ def test_two_runs(other):
     assert {comparison.only_first, comparison.only_second} == {expected.only_first, expected.only_second}
     assert comparison.p_value == pytest.approx(expected.p_value)
     assert found.notes == ()
+    assert found.verdicts == (str(comparison),)
 
 
 def test_a_page_of_three(other, tmp_path):
@@ -58,7 +59,9 @@ def test_a_page_of_three(other, tmp_path):
     write_side_page(found, out)
     page = Page(out.read_text("utf-8"))
     assert all(side.name in page.text for side in found.sides)
-    assert all(str(comparison) in page.text for comparison in found.comparisons)
+    assert all(words in page.text for words in found.verdicts)
+    best = found.sides[found.best].name
+    assert all(words.startswith(f"{best} and ") for words in found.verdicts)
     assert "No evidence of a difference" in page.text  # of a run and its copy
     assert not {"script", "img", "link"} & {tag for tag, _ in page.tags}
     with pytest.raises(TltoolError, match="exists already"):
@@ -102,3 +105,12 @@ def test_stages_that_only_one_run_has(tmp_path, other):
     differences = put_side_by_side([other, open_run(run.path)]).differences
     assert differences["stages.top.name"] == ("-", "top")
     assert "stages.top.epochs" not in differences
+
+
+def test_a_run_without_a_recipe_differs_in_none_of_its_keys(tmp_path, other):
+    made = copied_run(tmp_path / "made")
+    made.folder.recipe.unlink()
+    assert put_side_by_side([other, open_run(made.path)]).differences == {}
+    three = put_side_by_side([other, open_run(made.path), finished_run()]).differences
+    assert three["head.taps"] == ("last", "-", "all")
+    assert "backbone" not in three

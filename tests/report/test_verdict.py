@@ -39,3 +39,11 @@ def test_a_run_that_was_made_of_others():
     evidence = dataclasses.replace(gather(finished_run()), decision={"used": "ensemble of 2: a, b"})
     assert "ensemble of 2: a, b" in Page(decision_section(evidence)).text
     assert decision_section(dataclasses.replace(evidence, decision=None)) is None
+
+
+def test_members_and_what_they_cost():
+    line = {"name": "a<b", "accuracy": 0.875, "log_loss": 0.25, "calibration_error": 0.03}
+    line |= {"seconds": 90.0, "size": 2_000_000, "latency": 0.012}
+    evidence = dataclasses.replace(gather(finished_run()), decision={"used": "x"}, made_of={"table": [line]})
+    text = Page(decision_section(evidence)).text
+    assert all(words in text for words in ("a<b", "87.5 %", "0.250", "0.030", "1 min 30 s", "2.0 MB", "12 ms"))

@@ -1,5 +1,6 @@
 """The frame of a page that is complete in itself: its style is inside, and it loads nothing."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from tltool.doctor.markup import Markup, tag
@@ -31,3 +32,8 @@ def document(title: str, *body: Markup | None) -> str:
         lang="en",
     )
     return f"<!doctype html>\n{page}\n"
+
+
+def header(titles: Sequence[str]) -> Markup:
+    """The first row of a table."""
+    return tag("thead", tag("tr", *(tag("th", title, scope="col") for title in titles)))

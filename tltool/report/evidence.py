@@ -91,7 +91,8 @@ def gather(run: Run) -> Evidence:
         versions=_json(folder.versions),
         certainty=certainty,
         made_of=_json(folder.path / MADE_OF_FILE),
-        recipe=_text(folder.recipe),
+        # What a search has found takes the place of the other once the run is done, after its report.
+        recipe=_text(folder.found_recipe) or _text(folder.recipe),
         epochs=_epochs(read_events(folder.events)),
     )
 

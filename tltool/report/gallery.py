@@ -7,7 +7,7 @@ import numpy as np
 from tltool.data.manifests import SEPARATOR
 from tltool.doctor.findings import counted
 from tltool.doctor.icons import figure, read_icons
-from tltool.doctor.markup import Markup, joined, tag
+from tltool.doctor.markup import Markup, tag
 from tltool.report.answers import Answers
 from tltool.report.closer_look import CloserLook
 from tltool.report.words import share
@@ -29,7 +29,7 @@ def mistakes_section(
     icons = read_icons(answers.data.root, [answers.data.files[row] for row in rows])
     count = int(mistakes.wrong.sum())
     intro = (
-        f"{count} of {len(mistakes.wrong)} are wrong; here those that it was surest of."
+        f"{count} of {len(mistakes.wrong)} are wrong; here those in which it gave the right answer the least."
         if count
         else "Not one of the held-out pictures is wrong. A harder test would tell more."
     )
@@ -126,14 +126,10 @@ def _suspects(answers: Answers, suspects: np.ndarray, icons: Mapping[str, str]) 
         figures.append(figure(answers.data.files[row], icons, caption))
     more = len(answers.mistakes.suspected) - len(figures)
     words = "The model, which has not learned from these, is sure of another class: look whether the label is right."
-    return joined(
-        [
-            tag(
-                "div",
-                tag("p", words, class_="quiet"),
-                tag("div", *figures, class_="pictures"),
-                tag("p", f"and {more:,} more", class_="quiet") if more else None,
-                class_="card warning",
-            )
-        ]
+    return tag(
+        "div",
+        tag("p", words, class_="quiet"),
+        tag("div", *figures, class_="pictures"),
+        tag("p", f"and {more:,} more", class_="quiet") if more else None,
+        class_="card warning",
     )

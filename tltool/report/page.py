@@ -9,13 +9,15 @@ from tltool.errors import DataError, RunError, TltoolError
 from tltool.files import check_new, write_text
 from tltool.progress import Report, silent
 from tltool.report.answers import Answers, answers_of
+from tltool.report.classes import classes_section
 from tltool.report.closer_look import CloserLook, look_closer
+from tltool.report.confusion import confusion_section
 from tltool.report.document import document
 from tltool.report.evidence import Evidence, gather
 from tltool.report.gallery import mistakes_section
 from tltool.report.origin import origin_section
 from tltool.report.pictures import data_section
-from tltool.report.scores import classes_section, confusion_section, headline, metrics_section
+from tltool.report.scores import headline, metrics_section
 from tltool.report.training import training_section
 from tltool.report.trust import curves_section, trust_section
 from tltool.report.verdict import decision_section

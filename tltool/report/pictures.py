@@ -12,7 +12,7 @@ from tltool.doctor.icons import read_icons
 from tltool.doctor.markup import Markup, tag
 from tltool.report.evidence import Evidence
 
-CLASSES_SHOWN, OF_CLASS_SHOWN = 12, 6
+CLASSES_SHOWN, OF_CLASS_SHOWN = 12, 8
 BARS_SHOWN = 60  # classes in the chart
 FINDINGS_SHOWN, FILES_SHOWN = 12, 5
 SOUND = ("error", "warning", "note")  # what a finding's severity may be, and a class of the style sheet

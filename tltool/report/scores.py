@@ -1,8 +1,6 @@
-"""How good the model is: the score in words, all scores with their intervals, by class, and the confusion matrix."""
+"""How good the model is: the score in words, and all scores with their intervals."""
 
 from collections.abc import Sequence
-
-import numpy as np
 
 from tltool.doctor.findings import counted
 from tltool.doctor.markup import Markup, tag
@@ -10,12 +8,9 @@ from tltool.evaluation.intervals import Interval
 from tltool.evaluation.metrics import Metrics
 from tltool.evaluation.multi_label import MultiLabelMetrics
 from tltool.report.charts import interval
+from tltool.report.document import header
 from tltool.report.evidence import Evidence
 from tltool.report.words import between, duration, number, share, size
-
-NUMBERED_UP_TO = 30  # classes in a confusion matrix; of more only the most confused pairs are told
-PAIRS_TOLD = 6
-CLASSES_UP_TO = 200  # rows of the table by class
 
 Scores = Metrics | MultiLabelMetrics
 Row = tuple[str, str, str, str]  # name, value, interval, meaning
@@ -141,114 +136,6 @@ def _rows(metrics: Scores) -> list[Row]:
     return [row for row in rows if row[1] != number(None)]
 
 
-def classes_section(metrics: Scores) -> Markup | None:
-    """Precision and recall of each class; None for runs that have not written them."""
-    if not metrics.recall:
-        return None
-    names = metrics.class_names
-    rows = []
-    for position in np.argsort([1.0 if value is None else value for value in metrics.recall], kind="stable")[
-        :CLASSES_UP_TO
-    ]:
-        cells = [tag("th", tag("bdi", names[position]), scope="row"), tag("td", f"{metrics.support[position]:,}")]
-        for values, bounds in (
-            (metrics.precision, metrics.precision_interval),
-            (metrics.recall, metrics.recall_interval),
-        ):
-            cells += _with_interval(values[position], bounds[position] if bounds else None)
-        if metrics.f1:
-            cells.append(tag("td", share(metrics.f1[position])))
-        rows.append(tag("tr", *cells))
-    heads = ["class", "pictures", "precision", "", "recall", "", *(["F1"] if metrics.f1 else [])]
-    more = len(names) - len(rows)
-    return tag(
-        "section",
-        tag("h2", "By class"),
-        tag(
-            "div",
-            tag(
-                "p",
-                "The weakest recall first. Precision: how often the answer is right; recall: how many are found. "
-                "Bars show the 95 % interval.",
-                class_="quiet",
-            ),
-            tag("div", tag("table", _header(heads), tag("tbody", *rows)), class_="scroll"),
-            tag("p", f"and {more:,} more classes", class_="quiet") if more else None,
-            class_="card",
-        ),
-        id="classes",
-    )
-
-
-def _with_interval(value: float | None, bounds: Interval | None) -> list[Markup]:
-    drawn = interval(bounds[0], value, bounds[1]) if bounds and value is not None else None
-    return [tag("td", share(value)), tag("td", drawn, class_="drawn")]
-
-
-def confusion_section(metrics: Scores) -> Markup | None:
-    """Which classes are taken for which; None where pictures have several, or classes are too many for a table."""
-    if not isinstance(metrics, Metrics) or len(metrics.class_names) > NUMBERED_UP_TO:
-        return None
-    names = metrics.class_names
-    head = tag(
-        "tr",
-        tag("th", "it is ↓ · called →", class_="corner"),
-        *(tag("th", tag("span", tag("bdi", name)), scope="col", class_="turned") for name in names),
-    )
-    rows = [
-        tag("tr", tag("th", tag("bdi", name), scope="row"), *_cells(line, names, position))
-        for position, (name, line) in enumerate(zip(names, metrics.confusion, strict=True))
-    ]
-    words = "Held-out pictures, rows by what they show; the diagonal is right. The darker, the more of the row."
-    matrix = tag("table", tag("thead", head), tag("tbody", *rows), class_="confusion")
-    return tag(
-        "section",
-        tag("h2", "Confusion"),
-        tag(
-            "div",
-            tag("div", tag("div", matrix, class_="scroll"), tag("p", words, class_="quiet")),
-            _most_confused(metrics),
-            class_="card columns",
-        ),
-        id="confusion",
-    )
-
-
-def _most_confused(metrics: Metrics) -> Markup:
-    """The largest numbers beside the diagonal, in words."""
-    names, matrix = metrics.class_names, np.array(metrics.confusion)
-    wrong = matrix - np.diag(matrix.diagonal())
-    lines = []
-    for place in np.argsort(-wrong, axis=None, kind="stable")[:PAIRS_TOLD]:
-        truth, answer = np.unravel_index(place, wrong.shape)
-        if wrong[truth, answer]:
-            count = f" {wrong[truth, answer]} of {matrix[truth].sum()}"
-            pair = tag("bdi", names[truth]), " called ", tag("bdi", names[answer])
-            lines.append(tag("li", *pair, tag("span", count, class_="quiet")))
-    if not lines:
-        return tag("div", tag("p", "No class was taken for another."))
-    return tag("div", tag("h3", "Most often"), tag("ol", *lines, class_="told"))
-
-
-def _cells(line: Sequence[int], names: Sequence[str], truth: int) -> list[Markup]:
-    total = max(sum(line), 1)
-    return [
-        tag(
-            "td",
-            str(count) if count else "",
-            class_="right" if answer == truth else "wrong",
-            # The root: one in ten that is taken for another must be seen.
-            style=f"--share:{round(100 * (count / total) ** 0.5)}%",
-            title=f"{names[truth]} called {names[answer]}: {count} of {sum(line)}",
-        )
-        for answer, count in enumerate(line)
-    ]
-
-
-def _header(heads: Sequence[str]) -> Markup:
-    return tag("thead", tag("tr", *(tag("th", head, scope="col") for head in heads)))
-
-
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, wide: bool = False) -> Markup:
     body = [
         tag(
@@ -260,4 +147,4 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, wide: bool = 
         )
         for row in rows
     ]
-    return tag("div", tag("table", _header(heads), tag("tbody", *body), class_="scores"), class_="scroll")
+    return tag("div", tag("table", header(heads), tag("tbody", *body), class_="scores"), class_="scroll")

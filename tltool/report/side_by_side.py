@@ -86,6 +86,13 @@ class SideBySide:
         }
 
     @property
+    def verdicts(self) -> tuple[str, ...]:
+        """Each comparison in words; of several, with the names of the two, which a sentence may leave out."""
+        if len(self.comparisons) == 1:
+            return (str(self.comparisons[0]),)
+        return tuple(f"{found.names[1]} and {found.names[0]}: {found}" for found in self.comparisons)
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What to keep in mind."""
         found = []
@@ -188,7 +195,11 @@ def _differences(runs: Sequence[Run]) -> dict[str, tuple[str, ...]]:
         recipes.append({key: value for key, value in _flat(values).items() if key not in UNTOLD})
     keys = dict.fromkeys(key for recipe in recipes for key in recipe)
     rows = {key: tuple(recipe.get(key, ABSENT) for recipe in recipes) for key in keys}
-    differing = {key: values for key, values in rows.items() if any(a != b for a, b in pairwise(values))}
+    # A run that was made of others has no recipe that could differ.
+    having = [number for number, recipe in enumerate(recipes) if recipe]
+    differing = {
+        key: values for key, values in rows.items() if any(values[a] != values[b] for a, b in pairwise(having))
+    }
     # Of a stage that one of them lacks, its name says enough: none of its two dozen keys has anything to differ from.
     alone = [f"{key.removesuffix('name')}" for key, values in differing.items() if key.endswith(".name")]
     return {

@@ -7,7 +7,7 @@ from tltool.doctor.markup import Markup, tag
 from tltool.errors import RunError
 from tltool.files import check_new, write_text
 from tltool.report.charts import interval
-from tltool.report.document import document
+from tltool.report.document import document, header
 from tltool.report.scores import main_interval
 from tltool.report.side_by_side import SideBySide
 from tltool.report.words import between, duration, number, share, size
@@ -40,7 +40,7 @@ def side_page(found: SideBySide) -> str:
         tag("h2", "Is one of them better?"),
         tag(
             "div",
-            *(tag("p", tag("bdi", str(comparison))) for comparison in found.comparisons),
+            *(tag("p", tag("bdi", words)) for words in found.verdicts),
             *(tag("p", note, class_="quiet") for note in found.notes),
             class_="card",
         ),
@@ -70,8 +70,7 @@ def _scores(found: SideBySide) -> Markup:
             )
         )
     name = "top-1" if hasattr(found.sides[0].metrics, "top1") else "mAP"
-    heads = ("run", "recipe", name, "", "log loss", "calibration error", "training", "model")
-    head = tag("thead", tag("tr", *(tag("th", words, scope="col") for words in heads)))
+    head = header(("run", "recipe", name, "", "log loss", "calibration error", "training", "model"))
     return tag("div", tag("div", tag("table", head, tag("tbody", *rows)), class_="scroll"), class_="card")
 
 

@@ -1,6 +1,7 @@
 """Whether the model's probabilities can be believed, and how its answers trade one fault for the other."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,8 +15,7 @@ from tltool.report.words import number, share
 
 USUAL = 0.95  # as for the intervals
 CURVES_UP_TO = COLOURS  # classes with a curve of their own; of more only that of all together
-CONFIDENCE = Axis("confidence", *(SHARE.low, SHARE.high, SHARE.ticks, SHARE.written))
-ACCURACY = Axis("came true", *(SHARE.low, SHARE.high, SHARE.ticks, SHARE.written))
+CONFIDENCE, ACCURACY = replace(SHARE, title="confidence"), replace(SHARE, title="came true")
 
 
 def trust_section(evidence: Evidence, answers: Answers) -> Markup:
@@ -143,8 +143,7 @@ def curves_section(answers: Answers) -> Markup | None:
 def _curves(
     what: str, across: str, up: str, curves: Sequence[Curve], names: Sequence[str], chance: list[tuple[float, float]]
 ) -> Markup:
-    x = Axis(across, *(SHARE.low, SHARE.high, SHARE.ticks, SHARE.written))
-    y = Axis(up, *(SHARE.low, SHARE.high, SHARE.ticks, SHARE.written))
+    x, y = replace(SHARE, title=across), replace(SHARE, title=up)
     lines = [Line("", chance, 7, dashed=True)] if chance else []
     for curve in curves:
         colour = names.index(curve.name) if curve.name in names else 0

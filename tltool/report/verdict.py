@@ -5,8 +5,9 @@ from typing import Any
 
 from tltool.decision import SIMILAR_BELOW, TABLE
 from tltool.doctor.markup import Markup, tag
+from tltool.report.document import header
 from tltool.report.evidence import Evidence
-from tltool.report.words import number, share
+from tltool.report.words import duration, number, share, size
 
 AMOUNTS = {"little": "little data", "a lot": "a lot of data"}
 KINSHIPS = {"similar": "similar to what the backbone knows", "different": "different from it"}
@@ -23,6 +24,8 @@ def decision_section(evidence: Evidence) -> Markup | None:
         parts += _measured(evidence.inspection or {})
     else:
         parts.append(tag("p", str(decision.get("used", "")), class_="card"))
+        if evidence.made_of:
+            parts.append(_members(evidence.made_of.get("table") or []))
     return tag("section", *parts, id="decision")
 
 
@@ -69,6 +72,25 @@ def _measured(inspection: Mapping[str, Any]) -> list[Markup]:
     return [tag("div", *parts, class_="card columns")] if parts else []
 
 
+def _members(table: list[Mapping[str, Any]]) -> Markup:
+    """What each run that this one was made of brings and costs, and the whole last."""
+    rows = [
+        tag(
+            "tr",
+            tag("th", tag("bdi", str(line.get("name", ""))), scope="row"),
+            tag("td", share(line.get("accuracy"))),
+            tag("td", number(line.get("log_loss"))),
+            tag("td", number(line.get("calibration_error"))),
+            tag("td", duration(line.get("seconds"))),
+            tag("td", size(line.get("size") or 0)),
+            tag("td", f"{1000 * (line.get('latency') or 0):.0f} ms"),
+        )
+        for line in table
+    ]
+    heads = header(("model", "score", "log loss", "calibration error", "training", "size", "a picture"))
+    return tag("div", tag("div", tag("table", heads, tag("tbody", *rows)), class_="scroll"), class_="card")
+
+
 def _stages(by_stage: Mapping[str, float]) -> Markup:
     largest = max(*by_stage.values(), SIMILAR_BELOW)
     cells = []
@@ -93,5 +115,8 @@ def _baselines(baselines: list[Mapping[str, Any]]) -> Markup:
         )
         for found in baselines
     ]
-    head = tag("thead", tag("tr", *(tag("th", words, scope="col") for words in ("recipe", "accuracy", "log loss"))))
-    return tag("div", tag("table", head, tag("tbody", *rows), class_="scores"), class_="scroll")
+    return tag(
+        "div",
+        tag("table", header(("recipe", "accuracy", "log loss")), tag("tbody", *rows), class_="scores"),
+        class_="scroll",
+    )

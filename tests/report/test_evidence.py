@@ -1,0 +1,33 @@
+import shlex
+
+from tests.report.reported import copied_run
+from tests.trained import finished_run
+from tltool.report.evidence import gather
+
+
+def test_the_command_repeats_the_run():
+    run = finished_run()
+    words = shlex.split(gather(run).command)
+    assert words[:2] == ["tltool", "fit"]
+    assert words[2] == run.data.source
+    assert words[words.index("--recipe") + 1] == str(run.folder.recipe)
+    assert words[words.index("--seed") + 1] == "0"
+
+
+def test_what_is_not_there_is_none(tmp_path):
+    run = copied_run(tmp_path / "run")
+    for file in (run.folder.recipe, run.folder.request, run.folder.versions):
+        file.unlink()
+    run.folder.inspection.write_text("[1, 2", "utf-8")
+    run.folder.decision.write_text("[]", "utf-8")
+    found = gather(run)
+    assert found.recipe is found.request is found.versions is found.inspection is found.decision is None
+    assert found.command is None
+    assert found.metrics.pictures == finished_run().metrics.pictures
+
+
+def test_what_a_search_has_found_is_the_recipe(tmp_path):
+    """The report is written before the one takes the place of the other."""
+    run = copied_run(tmp_path / "run")
+    run.folder.found_recipe.write_text('name = "found"\n', "utf-8")
+    assert gather(run).recipe == 'name = "found"\n'
