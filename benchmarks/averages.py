@@ -22,7 +22,7 @@ from tltool.ensembles.price import Price, price_of, seconds_of, table_of
 SET = "kmnist_test"
 TRAIN, TEST = 60, 40  # pictures a class
 SEEDS = (0, 1, 2)
-EPOCHS = 8
+EPOCHS = 16
 SIZE = 64  # pixels
 TOP = {
     "image_size": SIZE,
@@ -54,7 +54,7 @@ def main() -> None:
             run = tl.fit(data, recipe, out=Path(scratch, name), settings=given, seed=seed)
             for average in () if run.tuning is None else run.tuning.averages:
                 print(f"    {average.in_words(run.tuning.choose_by)}", file=sys.stderr)
-            print(f"    {name}: {run.tuning or run.metrics}", file=sys.stderr, flush=True)
+            print(f"    {name}: {run.metrics}, {seconds_of(run):.0f} s", file=sys.stderr, flush=True)
             return run
 
         runs = {"linear probe": fit("probe", "linear-probe", {"image_size": SIZE})}

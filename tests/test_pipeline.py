@@ -57,6 +57,7 @@ SETTINGS = {
     None: ("backbone=tiny_random",),
     "linear-probe": TINY,
     "stage-probe": TINY,
+    "joined-probe": ('backbones=["tiny_random", "efficientnet_lite0"]', "image_size=32", *TINY[1:]),
     # A probe that is too weak and a high rate: what fine-tuning gives is kept.
     "finetune-top": (*TINY, *WEAK, "stages.top.epochs=1", "stages.top.batch_size=16", "stages.top.learning_rate=0.003"),
     "finetune-all": (*TINY, "stages.all.epochs=1", "stages.all.batch_size=16"),

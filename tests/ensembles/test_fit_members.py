@@ -61,6 +61,7 @@ def test_it_is_the_mean_of_its_members(request, way, count):
     assert run.metrics.top1 == expected.top1
     state = run.folder.read_state()
     assert (state["state"], state["recipe"]) == ("done", load_recipe(run.folder.recipe).name)
+    assert run.decision["used"] == state["recipe"]
     assert load_recipe(run.folder.recipe).members.count == count
     assert load_recipe(members[0].folder.recipe).members == "none"
     assert [event["event"] for event in read_events(run.folder.events)].count("end") == 1

@@ -78,6 +78,7 @@ def fit_members(
     if recipe.members.by != "folds":
         write_json(folder.data, runs[0].data.to_json())
     write_text(folder.recipe, recipe.to_toml())
+    write_json(folder.decision, {"used": recipe.name})
     for line in str(found).splitlines():
         events.note(line)
     events.note(f"Probabilities, calibrated after averaging: {found.temperature}.")
