@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tltool import augment, layers, optimizers, training
     from tltool.data import Dataset, load_dataset
-    from tltool.ensembles.of_runs import ensemble
     from tltool.errors import TltoolError
     from tltool.export.predictor import load_model
-    from tltool.pipeline import Plan, examine, fit, inspect, rank_backbones, recommend, resume, tune
+    from tltool.pipeline import Plan, ensemble, examine, fit, inspect, rank_backbones, recommend, resume, tune
     from tltool.recipes import Recipe, load_recipe
     from tltool.run import Run, open_run
 
@@ -28,7 +27,7 @@ _HOMES = {
     "Recipe": "tltool.recipes",
     "Run": "tltool.run",
     "TltoolError": "tltool.errors",
-    "ensemble": "tltool.ensembles.of_runs",
+    "ensemble": "tltool.pipeline",
     "examine": "tltool.pipeline",
     "fit": "tltool.pipeline",
     "inspect": "tltool.pipeline",

@@ -41,9 +41,9 @@ def ensemble(
 
     with console.progress() as listener:
         console.prepare(listener)
-        from tltool.ensembles import of_runs
+        from tltool import pipeline
 
-        made = of_runs.ensemble(runs, kind=kind.value, out=out, report=console.as_report(listener))
+        made = pipeline.ensemble(runs, kind=kind.value, out=out, report=console.as_report(listener))
     if as_json:
         print(json.dumps(made.to_json(), indent=1, ensure_ascii=False))
     else:
@@ -54,6 +54,7 @@ def _show(made: "Ensemble | Soup") -> None:
     from tltool import console
 
     console.results.print(f"Run: {escape(str(made.run.path))}")
+    console.results.print(f"Report: {escape(str(made.run.folder.report))}")
     accuracy = "top-1" if made.run.labels.threshold is None else "mAP"
     heads = accuracy, "log loss", "calibration error", "training", "size", "a picture"
     table = Table(Column("model", no_wrap=True), *heads)

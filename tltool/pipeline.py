@@ -31,6 +31,9 @@ from tltool.decision import Decision, decide
 from tltool.doctor.by_features import diagnose_features
 from tltool.doctor.diagnosis import Diagnosis, examine_files
 from tltool.doctor.findings import by_severity
+from tltool.ensembles.ensemble import Ensemble
+from tltool.ensembles.of_runs import Kind, put_together
+from tltool.ensembles.soup_of_runs import Soup
 from tltool.errors import DataError, RecipeError
 from tltool.features.extract import extract
 from tltool.inspection.files import inspect_files
@@ -40,6 +43,7 @@ from tltool.inspection.symmetry import measure_symmetry
 from tltool.progress import Report, silent
 from tltool.recipe_parts import AUTO, leaves_policy, with_policy
 from tltool.recipes import Recipe, load_recipe
+from tltool.report.page import write_report
 from tltool.run import Run
 from tltool.training.events import Listener
 from tltool.training.new_run import new_run, recipe_of
@@ -331,6 +335,31 @@ def tune(
     asked = {"out": out, "seed": seed, "settings": settings, "budget": budget, "mlflow": mlflow}
     folder = new_run(data, recipe, **asked, searching=True, trials=trials)
     return carry_out(folder, listener)
+
+
+def ensemble(
+    runs: Sequence[Run | str | Path],
+    *,
+    kind: Kind = "average",
+    out: str | Path | None = None,
+    report: Report = silent,
+) -> Ensemble | Soup:
+    """Makes one model of finished runs, in a run folder of its own, with a report.
+
+    Args:
+        runs: Two or more, or their folders; they are left as they are.
+        kind: "average" for the mean of their probabilities: of any runs with the same classes. "soup" for the mean of
+            the weights of fine-tuned runs that share a start, each added only as far as it helps: as small and fast
+            as one of them.
+        out: The new run's folder, new or empty; `runs/ensemble-N` or `runs/soup-N` where None.
+        report: Told how many pictures are done.
+
+    Raises:
+        TltoolError: if runs cannot be put together, no picture is left to score them on, or the folder is taken.
+    """
+    made = put_together(runs, kind=kind, out=out, report=report)
+    write_report(made.run, report)
+    return made
 
 
 def resume(run: str | Path, *, listener: Listener | None = None) -> Run:

@@ -13,7 +13,7 @@ from tltool.run import Run, open_run
 Kind = Literal["average", "soup"]
 
 
-def ensemble(
+def put_together(
     runs: Sequence[Run | str | Path],
     *,
     kind: Kind = "average",
@@ -22,13 +22,7 @@ def ensemble(
 ) -> Ensemble | Soup:
     """Makes one model of finished runs, in a run folder of its own.
 
-    Args:
-        runs: Two or more, or their folders; they are left as they are.
-        kind: "average" for the mean of their probabilities: of any runs with the same classes. "soup" for the mean of
-            the weights of fine-tuned runs that share a start, each added only as far as it helps: as small and fast
-            as one of them.
-        out: The new run's folder, new or empty; `runs/ensemble-N` or `runs/soup-N` where None.
-        report: Told how many pictures are done.
+    Arguments are those of `tltool.ensemble`.
 
     Raises:
         TltoolError: if runs cannot be put together, no picture is left to score them on, or the folder is taken.
