@@ -10,7 +10,7 @@ import keras_hub
 
 from tests.backbones.hub_presets import MADE, SIZE, TRANSFORMERS, expected, pictures, preset
 from tltool.backbones import load_backbone, native_image_size
-from tltool.backbones.hub import build_hub
+from tltool.backbones.hub import build_hub, whole_name
 from tltool.errors import RecipeError, TltoolError, WeightsError
 from tltool.features.engine import load_engine
 from tltool.features.reading import FEATURES, reading_model
@@ -120,3 +120,14 @@ def test_a_recipe_may_name_any_preset():
     assert load_recipe("linear-probe", ["backbone=hub:dinov2_base"]).backbone == "hub:dinov2_base"
     with pytest.raises(RecipeError, match="unknown backbone 'hub:'"):
         load_recipe("linear-probe", ["backbone=hub:"])
+
+
+def test_a_folder_is_named_in_full(tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert whole_name("hub:mine") == f"hub:{tmp_path / 'mine'}"
+    assert [whole_name(name) for name in ("hub:dinov2_base", "resnet50", "auto")] == [
+        "hub:dinov2_base",
+        "resnet50",
+        "auto",
+    ]

@@ -32,6 +32,12 @@ def is_hub(name: str) -> bool:
     return name.startswith(PREFIX) and len(name) > len(PREFIX)
 
 
+def whole_name(name: str) -> str:
+    """The same backbone by a name that holds in any folder: where a preset is a folder, by its whole path."""
+    preset = Path(name.removeprefix(PREFIX))
+    return f"{PREFIX}{preset.absolute()}" if is_hub(name) and preset.is_dir() else name
+
+
 @lru_cache
 def hub_image_size(name: str) -> int:
     """Height and width of the preset's own pictures, pixels.

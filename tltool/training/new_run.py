@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from tltool.backbones.hub import whole_name
 from tltool.data import Dataset
 from tltool.data.listing import would_join
 from tltool.decision import TABLE
@@ -49,11 +50,9 @@ def new_run(
     chosen = recipe_of(recipe, settings)
     # Whoever carries it out, or goes on with it, may stand in another folder.
     if chosen is not None:
-        chosen = chosen.model_copy(update={"weights": _whole_path(chosen.weights)})
-    settings = [
-        f"weights={_whole_path(value.strip())}" if key.strip() == "weights" else f"{key}{equals}{value}"
-        for key, equals, value in (setting.partition("=") for setting in settings)
-    ]
+        whole = {"weights": _whole_path(chosen.weights), "backbone": whole_name(chosen.backbone)}
+        chosen = chosen.model_copy(update=whole)
+    settings = [_whole_setting(*setting.partition("=")) for setting in settings]
     parent = RUNS if out is None else Path(out)
     if would_join(data, parent):
         raise RunError(
@@ -89,6 +88,14 @@ def recipe_of(recipe: str | Path | Recipe | None, settings: Sequence[str]) -> Re
             raise RecipeError("Members are of one recipe, and the table has not picked it yet. Name a --recipe.")
         return None
     return load_recipe(recipe, settings)
+
+
+def _whole_setting(key: str, equals: str, value: str) -> str:
+    if key.strip() == "weights":
+        value = _whole_path(value.strip())
+    elif key.strip() == "backbone":
+        value = whole_name(value.strip())
+    return f"{key}{equals}{value}"
 
 
 def _whole_path(weights: str) -> str:
