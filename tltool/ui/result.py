@@ -39,6 +39,7 @@ def show_result(workspace: Workspace, runs: Sequence[RunFolder]) -> None:
     metrics = scores[run.path.name]
     show_scores(metrics)
     _show_epochs(run)
+    _show_report(run)
     st.markdown("##### Use the model")
     _show_download(workspace, run)
     _show_try(run)
@@ -54,6 +55,21 @@ def _show_epochs(run: RunFolder) -> None:
             st.altair_chart(charts.losses(epochs), width="stretch", alt="Lines: loss by epoch")
 
 
+def _show_report(run: RunFolder) -> None:
+    if not run.report.exists():  # of a run of an earlier version
+        return
+    st.download_button(
+        "Report",
+        data=run.report.read_bytes,
+        file_name=f"{run.path.name}-report.html",
+        mime="text/html",
+        on_click="ignore",
+        icon=":material/description:",
+        key="report",
+        help="One page with the mistakes and what it looked at, how far its answers can be trusted, and all the rest.",
+    )
+
+
 def _show_download(workspace: Workspace, run: RunFolder) -> None:
     packed = zip_bundle(run, workspace.path / "bundles")
     st.download_button(
@@ -67,7 +83,7 @@ def _show_download(workspace: Workspace, run: RunFolder) -> None:
     )
     st.caption(
         "A .zip with `model.keras`, which takes pictures of any size, and `labels.json`, the class names in the order "
-        "of its answers. It loads in plain Keras."
+        "of its answers; beside them how far these can be trusted. It loads in plain Keras."
     )
 
 
