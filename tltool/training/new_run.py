@@ -92,9 +92,9 @@ def recipe_of(recipe: str | Path | Recipe | None, settings: Sequence[str]) -> Re
 
 def _whole_setting(key: str, equals: str, value: str) -> str:
     if key.strip() == "weights":
-        value = _whole_path(value.strip())
-    elif key.strip() == "backbone":
-        value = whole_name(value.strip())
+        return f"weights={_whole_path(value.strip())}"
+    if key.strip() == "backbone":
+        return f"backbone={whole_name(value.strip())}"
     return f"{key}{equals}{value}"
 
 
