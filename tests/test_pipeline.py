@@ -32,6 +32,7 @@ from tltool.training.run_folder import RunFolder
 
 FILES = {
     ".lock",
+    "calibrated-on.npz",
     "calibration.json",
     "data.json",
     "decision.json",

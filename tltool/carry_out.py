@@ -181,8 +181,7 @@ def _fit(folder: RunFolder, request: Request, events: EventLog, deadline: float 
         searched = request.searching, request.trials
         trained = train(recipe, backbone, data, features, baselines, folder, seed, events, deadline, *searched)
     write_labels(folder.labels, Labels(data.class_names, trained.threshold))
-    certainty = measure_certainty(trained, data, features, seed, events.report)
-    certainty.write(folder.path)
+    certainty = measure_certainty(trained, data, features, seed, folder.path, events.report)
     scores = score_held_out(trained, certainty, checkup, features, folder.path, events.report)
     seconds = time.monotonic() - start
     about = {"recipe": recipe.name, "l2": trained.l2, "seconds": seconds}

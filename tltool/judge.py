@@ -12,7 +12,7 @@ from tltool.evaluation.conformal import ConformalScores
 from tltool.evaluation.evaluate import score_any, score_certainty
 from tltool.evaluation.inference import classify
 from tltool.evaluation.novelty import LARGEST, Novelty, deal_out, fit_novelty
-from tltool.evaluation.predictions import Predictions, write_predictions
+from tltool.evaluation.predictions import CALIBRATED_ON_FILE, PREDICTIONS_FILE, Predictions, write_predictions
 from tltool.features.extract import FeatureTable
 from tltool.heads.logistic import to_probabilities
 from tltool.progress import Report, silent
@@ -20,29 +20,36 @@ from tltool.training.train import Trained
 
 
 def measure_certainty(
-    trained: Trained, data: Dataset, features: FeatureTable, seed: int, report: Report = silent
+    trained: Trained, data: Dataset, features: FeatureTable, seed: int, folder: Path, report: Report = silent
 ) -> Certainty:
     """What the pictures tell that were held out while it was trained; the test pictures are none of them.
+
+    It is written into the run's folder, and what was said of these pictures, for whoever averages the run with others.
 
     Args:
         trained: The finished model.
         data: That it was trained on.
         features: Of the frozen backbone, one row a file.
         seed: Of samples.
+        folder: The run's.
         report: Told how many pictures are done.
     """
     sets: ConformalScores | str
     novelty: Novelty | str
-    logits, labels = trained.held_out.once
+    rows, labels, logits = trained.held_out.once
+    prob = to_probabilities(logits, data.multi_label)
+    write_predictions(folder / CALIBRATED_ON_FILE, Predictions(rows, prob))
     try:
-        sets = ConformalScores.from_probabilities(to_probabilities(logits, data.multi_label), labels)
+        sets = ConformalScores.from_probabilities(prob, labels)
     except DataError as error:
         sets = str(error)
     try:
         novelty = _novelty(trained, data, features, seed, report)
     except DataError as error:
         novelty = str(error)
-    return Certainty(trained.temperature, trained.held_out.source, sets, novelty)
+    found = Certainty(trained.temperature, trained.held_out.source, sets, novelty)
+    found.write(folder)
+    return found
 
 
 def _novelty(trained: Trained, data: Dataset, features: FeatureTable, seed: int, report: Report) -> Novelty:
@@ -87,7 +94,7 @@ def score_held_out(
         paths, keys = [data.root / data.files[i] for i in rows], [features.keys[i] for i in rows]
         result = classify(trained.model, paths, report, keys, with_features=True)
         prob, values = result.values, result.features
-    write_predictions(folder, Predictions(rows, prob))
+    write_predictions(folder / PREDICTIONS_FILE, Predictions(rows, prob))
     scores = score_any(prob, labels, data.class_names, trained.threshold).to_json()
     scores["certainty"] = score_certainty(certainty, prob, values, labels).to_json()
     fresh = ~np.isin(rows, checkup.leaks)

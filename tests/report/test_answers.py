@@ -58,11 +58,13 @@ def test_answers_that_the_run_has_kept(tmp_path, monkeypatch):
     asked = answers_of(open_run(tmp_path / "bare"))
     copy = tmp_path / "run"
     shutil.copytree(run.path, copy)
-    write_predictions(copy, Predictions(asked.rows, asked.prob))
+    write_predictions(copy / PREDICTIONS_FILE, Predictions(asked.rows, asked.prob))
     with monkeypatch.context() as patch:
         patch.setattr(answers, "look", fail)
         np.testing.assert_allclose(answers_of(open_run(copy)).prob, asked.prob, atol=1e-6)
-    write_predictions(copy, Predictions(asked.rows, 1 - asked.prob))  # not what the run was scored by
+    write_predictions(
+        copy / PREDICTIONS_FILE, Predictions(asked.rows, 1 - asked.prob)
+    )  # not what the run was scored by
     np.testing.assert_allclose(answers_of(open_run(copy)).prob, asked.prob, atol=1e-6)
 
 

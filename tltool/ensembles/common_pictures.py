@@ -87,24 +87,6 @@ def validating_all(runs: Sequence[Run]) -> CommonPictures:
     return found.take(np.array(kept))
 
 
-def untouched_by_all(runs: Sequence[Run]) -> CommonPictures | None:
-    """The first run's validation pictures that no run has learned from; None if there are none.
-
-    A fine-tuned run has not learned from its validation pictures, though it was chosen by them. A probe has.
-    """
-    try:
-        found = _readable(runs[0], "valid")
-    except DataError:
-        return None
-    learned: set[str] = set()
-    for run in runs:
-        learned |= set(_readable(run, "train").keys)
-        if run.tuning is None or not run.tuning.kept:
-            learned |= learned_by_any([run])
-    kept = [position for position, key in enumerate(found.keys) if key not in learned]
-    return found.take(np.array(kept)) if kept else None
-
-
 def learned_pictures(run: Run) -> CommonPictures:
     """The training pictures of a run.
 

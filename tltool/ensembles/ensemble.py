@@ -1,7 +1,7 @@
 """Finished runs as one classifier: the mean of their probabilities, what it brings and what it costs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,8 @@ from scipy.special import expit, softmax
 
 from tltool.data.decoding import decode
 from tltool.ensembles.agreeing import check_agreeing
-from tltool.ensembles.calibrating import NO_NOVELTY, certainty_of, logits_of, temperature_of
-from tltool.ensembles.common_pictures import CommonPictures, held_out_by_all, probabilities_of, untouched_by_all
+from tltool.ensembles.calibrating import NO_NOVELTY, SOURCE, certainty_of, logits_of, temperature_of, unlearned_by
+from tltool.ensembles.common_pictures import CommonPictures, held_out_by_all, probabilities_of
 from tltool.ensembles.diversity import Diversity, diversity_of
 from tltool.ensembles.made_run import Made, finish_made, new_made_run, save_model, write_made
 from tltool.ensembles.price import Price, price_of, prices_of, table_of
@@ -101,8 +101,8 @@ def ensemble_of_runs(
     Args:
         runs: Two or more, done, with the same classes. They are read and left as they are.
         out: The new run's folder, new or empty; `runs/ensemble-N` where None.
-        temperature: Of the mean, > 0; see `averaged_model`. None to fit it on the validation pictures that no member
-            has learned from: 1 where these are too few, or none.
+        temperature: Of the mean, > 0; see `averaged_model`. None to fit it on what the members were calibrated on: 1
+            where these pictures are too few, or none.
         report: Told how many pictures are done.
 
     Raises:
@@ -178,21 +178,18 @@ def prepare_ensemble(runs: Sequence[Run], temperature: float | None, report: Rep
     """Everything that can fail before there is a folder; arguments as of `ensemble_of_runs`."""
     pictures = held_out_by_all(runs)
     models, several = [run.model for run in runs], runs[0].labels.threshold is not None
-    unseen, unseen_mean = untouched_by_all(runs), None
-    if unseen is not None:
-        unseen, prob = probabilities_of(models, unseen, report)
-        unseen_mean = prob.mean(axis=0)
+    unlearned = unlearned_by(runs)
     if temperature is None:
-        fitted = temperature_of(unseen_mean, None if unseen is None else unseen.labels, runs[0].data.seed)
+        fitted = temperature_of(unlearned, runs[0].data.seed)
     else:
         fitted = Temperature(temperature, 0, reason="it was given")
     value = fitted.value
     labels = Labels(runs[0].class_names, _threshold(runs, value))
     model = averaged_model(models, labels.class_names, value)
     pictures, prob = probabilities_of(models, pictures, report)
-    if unseen_mean is not None:
-        unseen_mean = tempered(unseen_mean, value, multi_label=several)
-    certainty = certainty_of(fitted, unseen_mean, unseen, NO_NOVELTY)
+    if unlearned is not None:
+        unlearned = replace(unlearned, prob=tempered(unlearned.prob, value, multi_label=several))
+    certainty = certainty_of(fitted, unlearned, SOURCE, NO_NOVELTY)
     return Prepared(runs, fitted, model, labels, pictures, prob, certainty)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from tltool.data.batches import Batch, read_batches
 from tltool.data.decoding import decode
 from tltool.ensembles.agreeing import check_agreeing
-from tltool.ensembles.calibrating import certainty_of, temperature_of
+from tltool.ensembles.calibrating import Unlearned, certainty_of, temperature_of
 from tltool.ensembles.common_pictures import (
     CommonPictures,
     held_out_by_all,
@@ -36,6 +36,8 @@ from tltool.training.recomputed_statistics import recomputed_statistics
 from tltool.training.weight_average import Weights
 
 BATCH = 32
+SOURCE = "validation pictures of all members"
+NO_NOVELTY = "nothing was compared with what a soup sees"
 SAME_START = ("backbone", "weights", "image_size", "fit")  # what of a recipe decides where fine-tuning starts
 
 
@@ -140,7 +142,7 @@ def soup_of_runs(runs: Sequence[Run], out: str | Path | None = None, *, report: 
         mixture = greedy_soup([run.model.get_weights() for run in runs], kitchen.score_of, kitchen.finish)
         model.set_weights(mixture.weights)
         several = threshold is not None
-        temperature = temperature_of(kitchen.prob(), valid.labels, runs[0].data.seed)
+        temperature = temperature_of(Unlearned(kitchen.prob(), valid.labels), runs[0].data.seed)
         dense = model.get_layer(LOGITS)
         dense.set_weights([weight / temperature.value for weight in dense.get_weights()])
         save_model(folder, model)
@@ -161,7 +163,7 @@ def soup_of_runs(runs: Sequence[Run], out: str | Path | None = None, *, report: 
             "temperature": temperature.value,
             "table": [price.to_json() for price in (*members, whole)],
         }
-        certainty = certainty_of(temperature, kitchen.prob(), valid, "nothing was compared with what a soup sees")
+        certainty = certainty_of(temperature, Unlearned(kitchen.prob(), valid.labels), SOURCE, NO_NOVELTY)
         write_made(folder, Made(what, runs, model, labels, held_out, prob[-1], seconds, certainty), about)
         finish_made(folder, held_out, what)
     return Soup(Run(folder), chosen, members, whole, len(held_out.rows), temperature)

@@ -1,4 +1,4 @@
-"""What a run said of the pictures that it held out, kept beside its scores: nobody need look at them again."""
+"""What a run said of pictures that it had not learned from, kept beside its scores: nobody need look at them again."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,12 +7,13 @@ import numpy as np
 
 from tltool.files import replacing
 
-PREDICTIONS_FILE = "predictions.npz"  # in a run's folder
+# In a run's folder: of the test pictures by the finished model; and of those that it was calibrated on, as it was then.
+PREDICTIONS_FILE, CALIBRATED_ON_FILE = "predictions.npz", "calibrated-on.npz"
 
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """Of held-out pictures.
+    """Of some of the pictures.
 
     Attributes:
         rows: Positions in the run's data set, shape (N,).
@@ -23,21 +24,21 @@ class Predictions:
     prob: np.ndarray
 
 
-def write_predictions(folder: Path, found: Predictions) -> None:
-    """Writes them into a run's folder, all or nothing.
+def write_predictions(path: Path, found: Predictions) -> None:
+    """Writes them, all or nothing.
 
     Raises:
         OSError: if the file cannot be written.
     """
-    with replacing(folder / PREDICTIONS_FILE) as temporary:
+    with replacing(path) as temporary:
         np.savez(temporary, rows=found.rows.astype(np.int64), prob=found.prob.astype(np.float32))
 
 
-def read_predictions(folder: Path) -> Predictions | None:
+def read_predictions(path: Path) -> Predictions | None:
     """Reads them back; None where there are none, as in runs of earlier versions, or the file is damaged."""
     try:
         # Opened here: of a torn archive NumPy would leave the file open.
-        with (folder / PREDICTIONS_FILE).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             found = Predictions(file["rows"], file["prob"])
     except Exception:  # NumPy and zipfile answer a damaged file with whatever their readers raise
         return None

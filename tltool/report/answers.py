@@ -12,7 +12,7 @@ from tltool.errors import TltoolError
 from tltool.evaluation.evaluate import score_any
 from tltool.evaluation.looking import look
 from tltool.evaluation.mistakes import Mistakes, find_mistakes
-from tltool.evaluation.predictions import read_predictions
+from tltool.evaluation.predictions import PREDICTIONS_FILE, read_predictions
 from tltool.features.extract import FeatureTable, content_keys, extract
 from tltool.features.taps import extra_poolings
 from tltool.heads.logistic import to_probabilities
@@ -157,7 +157,7 @@ def _looked(run: Run, data: Dataset, rows: np.ndarray, report: Report) -> _Seen:
 
 def _kept_answers(run: Run, rows: np.ndarray) -> np.ndarray | None:
     """What the run wrote down of these pictures."""
-    kept = read_predictions(run.path)
+    kept = read_predictions(run.path / PREDICTIONS_FILE)
     if kept is None or kept.prob.shape[1] != len(run.class_names):
         return None
     place = {row: place for place, row in enumerate(kept.rows.tolist())}

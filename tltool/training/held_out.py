@@ -23,10 +23,10 @@ class HeldOut:
     logits: np.ndarray
 
     @property
-    def once(self) -> tuple[np.ndarray, np.ndarray]:
-        """Logits, shape (n, C), and labels of the pictures that the first shuffle held out."""
+    def once(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rows and labels of the pictures that the first shuffle held out, and their logits, shape (n, C)."""
         known = ~np.isnan(self.logits[0]).any(axis=1)
-        return self.logits[0][known], self.labels[known]
+        return self.rows[known], self.labels[known], self.logits[0][known]
 
     def divided(self, temperature: float) -> Self:
         return replace(self, logits=self.logits / temperature)

@@ -168,7 +168,7 @@ def _read_head(folder: RunFolder) -> LinearHead:
 
 def threshold_of(held_out: HeldOut) -> float:
     """From which probability a class counts as present."""
-    logits, labels = held_out.once
+    _, labels, logits = held_out.once
     return tune_threshold(to_probabilities(logits, multi_label=True), labels)
 
 

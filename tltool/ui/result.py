@@ -121,10 +121,13 @@ def _show_answer(name: str, content: bytes, answer: Answer) -> None:
             left.image(decode(content, TRIED_PIXELS), alt=name, width="stretch")
         except DataError:
             left.text(name)
-        right.markdown(f"**{plain(answer.label or 'none of them')}**, {answer.confidence:.1%} sure")
+        said = plain(answer.label or "none of them")
         if answer.known is False:
-            right.warning("Unlike the pictures that it has learned from: its answer says little.")
-        elif len(answer.label_set) > 1:
+            right.markdown("**I do not know**")
+            right.warning(f"Unlike the pictures that it has learned from. Asked all the same, it says {said}.")
+        else:
+            right.markdown(f"**{said}**, {answer.confidence:.1%} sure")
+        if answer.known is not False and len(answer.label_set) > 1:
             right.caption(f"One of {plain(', '.join(answer.label_set))}, in nine of ten such pictures.")
         right.altair_chart(
             charts.probabilities(answer.probabilities), width="stretch", alt="Bars: the most probable classes"
