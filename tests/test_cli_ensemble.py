@@ -28,7 +28,7 @@ def test_the_table_goes_to_standard_output(runs, tmp_path):
     made = tl.open_run(tmp_path / "both")
     for text in (f"Run: {tmp_path / 'both'}", "ensemble of 2", "last", f"{made.metrics.top1:.1%}", "most uncertain"):
         assert text in result.stdout
-    assert "No temperature: no validation picture is left that no member has learned from" in result.stdout
+    assert "No temperature: 33 pictures to calibrate on, and it takes 50." in result.stdout
     assert "Starting Keras" in result.stderr
 
 

@@ -201,6 +201,7 @@ def test_unfinished_members_are_refused(runs, tmp_path):
     shutil.copytree(runs[1].path, tmp_path / "half")
     half = Run(RunFolder(tmp_path / "half"))
     half.folder.write_state(state="stopped")
+    half.folder.metrics.unlink()
     with pytest.raises(RunError, match="this run is stopped"):
         ensemble_of_runs([runs[0], half])
 
