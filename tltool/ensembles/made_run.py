@@ -94,11 +94,10 @@ def write_made(folder: RunFolder, made: Made, about: dict[str, Any], more: Mappi
     made.certainty.write(folder.path)
     write_json(folder.seen, sorted(learned_by_any(members)))
     found = [json.loads(run.folder.versions.read_text("utf-8")) for run in members if run.folder.versions.exists()]
-    merged = {
-        key: ", ".join(dict.fromkeys(str(values[key]) for values in found if key in values))
-        for key in ("backbone", "licence_of_weights")
-    }
-    write_json(folder.versions, versions() | merged)
+    backbones = [name for values in found for name in str(values.get("backbone", "")).split(", ") if name]
+    licences = [str(values["licence_of_weights"]) for values in found if "licence_of_weights" in values]
+    merged = {"backbone": backbones, "licence_of_weights": licences}
+    write_json(folder.versions, versions() | {key: ", ".join(dict.fromkeys(each)) for key, each in merged.items()})
     names, paths = ", ".join(run.path.name for run in members), [str(run.path.absolute()) for run in members]
     write_json(folder.decision, {"used": f"{made.what}: {names}"})
     write_json(folder.path / MADE_OF, {"what": made.what, "members": paths} | about)
