@@ -76,13 +76,14 @@ def test_the_demonstration_from_start_to_finish(tmp_path):
     assert metrics["top1"] >= 0.85
     assert f"Held out: top-1 {metrics['top1']:.1%}" in done.stdout
 
-    assert sorted(path.name for path in (folder / "bundle").iterdir()) == ["labels.json", "model.keras"]
+    bundle = ["calibration.json", "labels.json", "model.keras", "novelty.npz"]
+    assert sorted(path.name for path in (folder / "bundle").iterdir()) == bundle
     assert (folder / "bundle" / "model.keras").read_bytes() == (folder / "run" / "model.keras").read_bytes()
     with (folder / "predictions.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 10
     assert list(rows[0])[3:] == [f"prob:{digit}" for digit in range(10)]
-    shown = [line.split("\t") for line in done.stdout.splitlines() if line.count("\t") == 2]
+    shown = [line.split("\t") for line in done.stdout.splitlines() if line.count("\t") == 4]
     assert [[row["path"], row["label"]] for row in rows] == [line[:2] for line in shown]
     index = json.loads((folder / "run" / "data.json").read_text("utf-8"))["files"]
     held_out = {file for file, _, part, *_ in index if part == "test"}

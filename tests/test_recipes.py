@@ -194,7 +194,7 @@ def test_every_key_that_is_missing_is_named():
 
 
 TAPS = 'must be "last", "all", or a list of stage names'
-KEYS = "name, summary, backbone, backbones, weights, image_size, fit, members, head, stages"
+KEYS = "name, summary, backbone, weights, image_size, fit, head, stages, members, backbones"
 IMAGE_SIZE = 'must be "native", "auto" to follow the pictures, or 32 to 1024 pixels'
 
 
@@ -313,12 +313,17 @@ BOTH = ["tiny_random", "efficientnet_lite0"]
         ({"backbones": BOTH[::-1], "stages": []}, "names `backbone` or `backbones`, not both"),
         ({"backbones": ["tiny_random"], "stages": []}, "two or more that differ; a single one is `backbone`"),
         ({"backbones": ["tiny_random", "tiny"], "stages": []}, "unknown backbone 'tiny'"),
-        ({"backbones": BOTH}, 'read by a probe, which has none; .* members = { by = "backbones", count = 2 }'),
-        ({"backbones": BOTH, "stages": [], "weights": "x.pth"}, 'several backbones have "pretrained" ones'),
-        ({"backbones": BOTH, "members": {"by": "backbones", "count": 3}}, "need as many names in `backbones`"),
+        ({"backbones": BOTH}, 'read by a probe, which has no stages; .* members = { by = "backbones", count = 2 }'),
+        ({"backbones": BOTH, "stages": [], "weights": "x.pth"}, 'several have `weights` = "pretrained"'),
+        (
+            {"backbones": BOTH, "members": {"by": "backbones", "count": 3}},
+            "`backbones.*: 3 members by backbones need as many names",
+        ),
         ({"members": {"by": "seeds", "count": 3}, "stages": []}, "a probe is the same for every seed"),
-        ({"members": {"by": "seeds", "count": 1}}, '`members.* must be "none", or what is fitted several times'),
-        ({"members": "three"}, 'must be "none", or what is fitted several times'),
+        ({"members": {"by": "seeds", "count": 1}}, "`members.*: `count` must be a whole number from 2 to 20"),
+        ({"members": "three"}, 'must be "none", or a table such as { by = "seeds", count = 3 }'),
+        ({"members": {"by": "folds", "number": 3}}, "must have the keys `by` and `count`, not 'by', 'number'"),
+        ({"members": {"by": "seed", "count": 3}}, "`by` must be 'seeds' or 'folds' or 'backbones'"),
     ],
 )
 def test_several_backbones_and_members(changes, message):

@@ -6,7 +6,7 @@ import logging
 import shutil
 import time
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 
@@ -200,11 +200,16 @@ def _fit_member(folder: RunFolder, request: Request, events: EventLog, deadline:
 def _write_report(folder: RunFolder, events: EventLog) -> None:
     """Writes the page that shows it all; without it the run is no less done."""
     events.emit("stage", text="Writing the report")
+    try_to_report(Run(folder), events.report, events.note)
+
+
+def try_to_report(run: Run, report: Report, say: Callable[[str], None]) -> None:
+    """Writes a run's report, or says why there is none."""
     try:
-        write_report(Run(folder), events.report)
+        write_report(run, report)
     except Exception as error:
         logging.getLogger(__name__).exception("No report")
-        events.note(f"The report could not be written ({error}). `tltool report {folder.path}` tries again.")
+        say(f"The report could not be written ({error}). `tltool report {run.path}` tries again.")
 
 
 def _finish(folder: RunFolder, events: EventLog) -> None:

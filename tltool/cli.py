@@ -295,6 +295,7 @@ def predict(
     console.remark(*(f"Left out: {problem}" for problem in problems))
     if not predictions:
         raise TltoolError("None of the pictures could be read.")
+    console.remark(*predictor.cannot_tell)
     if csv is None:
         console.show_predictions(predictions)
         return

@@ -38,7 +38,10 @@ def ensemble(
 ) -> None:
     """Make one model of finished runs, and say what it brings and what it costs."""
     from tltool import console
+    from tltool.training.run_folder import RunFolder
 
+    for run in runs:
+        RunFolder(run).require_done()  # before Keras is loaded, which takes seconds
     with console.progress() as listener:
         console.prepare(listener)
         from tltool import pipeline

@@ -168,6 +168,7 @@ def show_run(run: "Run") -> None:
 def show_metrics(metrics: "Metrics | MultiLabelMetrics", certainty: "CertaintyScores") -> None:
     """Prints scores and, for up to 12 classes, the confusion matrix or the scores by class."""
     results.print(f"Held out: {metrics}")
+    remark(*metrics.warnings)
     if said := str(certainty):
         results.print(said)
     if len(metrics.class_names) > 12:

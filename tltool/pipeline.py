@@ -4,6 +4,7 @@ The command line, the app and the public functions all call this module; `carry_
 folder. No other one chains stages.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
@@ -23,6 +24,7 @@ from tltool.carry_out import (
     rank,
     read_set,
     settings_of,
+    try_to_report,
 )
 from tltool.data import Dataset, load_dataset
 from tltool.data.batches import read_batches
@@ -34,7 +36,7 @@ from tltool.doctor.findings import by_severity
 from tltool.ensembles.ensemble import Ensemble
 from tltool.ensembles.of_runs import Kind, put_together
 from tltool.ensembles.soup_of_runs import Soup
-from tltool.errors import DataError, RecipeError
+from tltool.errors import DataError, RecipeError, TltoolError
 from tltool.features.extract import extract
 from tltool.inspection.files import inspect_files
 from tltool.inspection.inspection import Inspection
@@ -43,7 +45,6 @@ from tltool.inspection.symmetry import measure_symmetry
 from tltool.progress import Report, silent
 from tltool.recipe_parts import AUTO, leaves_policy, with_policy
 from tltool.recipes import Recipe, load_recipe
-from tltool.report.page import write_report
 from tltool.run import Run
 from tltool.training.events import Listener
 from tltool.training.new_run import new_run, recipe_of
@@ -117,10 +118,7 @@ def inspect(
     data = _as_dataset(data, seed)
     if not features:
         return inspect_files(data, report)
-    recipe = load_recipe("linear-probe", chosen)
-    if recipe.backbone == AUTO:
-        chosen = [setting for setting in chosen if not setting.startswith("backbone")]
-        chosen.append(f"backbone={rank(data, recipe, seed, report).pick}")
+    chosen = _settled(data, chosen, seed, report)
     backbone = backbone_of(load_recipe("linear-probe", chosen))
     checkup, table = read_set(data, backbone, report)
     facts = inspect_features(checkup, table, backbone, seed, report, tuple(chosen))
@@ -149,7 +147,8 @@ def examine(
     Raises:
         TltoolError: if the data or the settings cannot be used.
     """
-    chosen = _inspection_settings(settings)
+    # Whatever suits the pictures best, what is wrong with them is told as well by the usual one.
+    chosen = [setting for setting in _inspection_settings(settings) if not _leaves_backbone(setting)]
     data = data if isinstance(data, Dataset) else load_dataset(data, seed, trainable=False, report=report)
     if not features:
         return examine_files(data, report=report)
@@ -159,6 +158,20 @@ def examine(
     table = extract(backbone, seen.root, seen.files, report, scan.keys)
     findings = (*diagnosis.findings, *diagnose_features(seen, table, seed, report))
     return replace(diagnosis, findings=by_severity(findings))
+
+
+def _settled(data: Dataset, settings: list[str], seed: int, report: Report) -> list[str]:
+    """The settings with a backbone's name where they leave it to the pictures."""
+    if not any(map(_leaves_backbone, settings)):
+        return settings
+    named = [setting for setting in settings if not _leaves_backbone(setting)]
+    recipe = load_recipe("linear-probe", settings)
+    return [*named, f"backbone={rank(data, recipe, seed, report).pick}"]
+
+
+def _leaves_backbone(setting: str) -> bool:
+    key, _, value = setting.partition("=")
+    return (key.strip(), value.strip(" \"'")) == ("backbone", AUTO)
 
 
 def _inspection_settings(settings: Sequence[str]) -> list[str]:
@@ -209,12 +222,14 @@ def preview(
     data = _as_dataset(data, seed)
     chosen = recipe_of(recipe, settings)
     framed = chosen or load_recipe("linear-probe", _backbone_settings(settings))
+    if framed.backbone == AUTO:
+        framed = framed.model_copy(update={"backbone": rank(data, framed, seed, report).pick})
     wanted, reasons = (AUTO if chosen is None else chosen.augmentation), ()
     if given is None and leaves_policy(wanted):
         backbone_settings = [f"{key}={getattr(framed, key)}" for key in BACKBONE_KEYS]
         decision = decide(inspect(data, seed=seed, settings=backbone_settings, report=report))
         wanted, reasons = with_policy(wanted, decision.augmentation), (decision.reasons[-1],)
-    given = given or read_policy(wanted)
+    given = read_policy(wanted) if given is None else given
     framing = Framing(framed.size_in_pixels or native_image_size(framed.backbone), framed.fit)
     picked = _from_all_classes(data, rows)
     found, pixels = [], []
@@ -357,8 +372,10 @@ def ensemble(
     Raises:
         TltoolError: if runs cannot be put together, no picture is left to score them on, or the folder is taken.
     """
+    if isinstance(runs, (str, Path)):
+        raise TltoolError(f"{runs}: one run alone. Give a list of two or more.")
     made = put_together(runs, kind=kind, out=out, report=report)
-    write_report(made.run, report)
+    try_to_report(made.run, report, logging.getLogger(__name__).warning)
     return made
 
 

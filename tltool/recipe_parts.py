@@ -20,6 +20,7 @@ Share = Annotated[Number, Field(ge=0, lt=1)]
 Names = Annotated[tuple[str, ...], Field(min_length=1)]
 LARGEST_IMAGE = 1024  # pixels
 MOST_VIEWS = 64  # the head's fit holds the features of them all in memory
+MEMBERS_BY, MOST_MEMBERS = ("seeds", "folds", "backbones"), 20
 AUTO = "auto"  # what the decision picks, or the device, or the counts
 
 
@@ -76,7 +77,30 @@ class Members(Strict):
     """Independent classifiers of one recipe, whose probabilities are averaged."""
 
     by: Literal["seeds", "folds", "backbones"]
-    count: Annotated[Whole, Field(ge=2, le=20)]
+    count: Annotated[Whole, Field(ge=2, le=MOST_MEMBERS)]
+
+
+def _check_members(value: Any) -> Any:
+    """Says what is wrong in one sentence: of a key that takes one thing or another each would be told by itself."""
+    if value == "none" or isinstance(value, Members):
+        return value
+    if not isinstance(value, Mapping):
+        raise ValueError('must be "none", or a table such as { by = "seeds", count = 3 }')
+    if set(value) != {"by", "count"}:
+        raise ValueError(f"must have the keys `by` and `count`, not {', '.join(map(repr, value)) or 'none'}")
+    if value["by"] not in MEMBERS_BY:
+        raise ValueError(f"`by` must be {' or '.join(map(repr, MEMBERS_BY))}")
+    count = value["count"]
+    if type(count) is not int or not 2 <= count <= MOST_MEMBERS:
+        raise ValueError(f"`count` must be a whole number from 2 to {MOST_MEMBERS}")
+    return Members(**value)
+
+
+MembersKey = Annotated[
+    Literal["none"] | Members,
+    BeforeValidator(_check_members),
+    Field(description='"none", or what is fitted several times and averaged, such as { by = "seeds", count = 3 }'),
+]
 
 
 class HeadRecipe(Strict):

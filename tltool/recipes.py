@@ -20,6 +20,7 @@ from tltool.recipe_parts import (
     LARGEST_IMAGE,
     HeadRecipe,
     Members,
+    MembersKey,
     Pixels,
     StageRecipe,
     Strict,
@@ -35,17 +36,16 @@ class Recipe(Strict):
     name: str = Field(min_length=1)
     summary: str = Field(min_length=1)
     backbone: str = Field(description='a name of `tltool backbones`, or "auto" for the one that suits the pictures')
-    backbones: tuple[str, ...] = Field(default=(), description="names of several, in the place of `backbone`")
     weights: str = Field(description='"pretrained", or a local weights file')
     image_size: Literal["native", "auto"] | Pixels = Field(
         description=f'"native", "auto" to follow the pictures, or {SMALLEST_IMAGE} to {LARGEST_IMAGE} pixels'
     )
     fit: Fit = Field(description='"squish", "crop" or "pad"')
-    members: Literal["none"] | Members = Field(
-        description='"none", or what is fitted several times and averaged, such as { by = "seeds", count = 3 }'
-    )
     head: HeadRecipe
     stages: tuple[StageRecipe, ...] = Field(description="stages of fine-tuning; empty for a probe")
+    # Last, so that what does not go together with the parts above is told of these, whose keys it is about.
+    members: MembersKey
+    backbones: tuple[str, ...] = Field(default=(), description="names of several, in the place of `backbone`")
 
     @model_validator(mode="before")
     @classmethod
@@ -64,54 +64,40 @@ class Recipe(Strict):
             raise ValueError(f"unknown backbone '{value}'.{_suggestion(value, backbone_names())}")
         return value
 
+    @field_validator("weights")
+    @classmethod
+    def _weights_fit(cls, value: str, info: ValidationInfo) -> str:
+        if info.data.get("backbone") == AUTO and value != "pretrained":
+            raise ValueError('a backbone that is left to the pictures has "pretrained" ones')
+        return value
+
+    @field_validator("members")
+    @classmethod
+    def _members_differ(cls, value: Literal["none"] | Members, info: ValidationInfo) -> Literal["none"] | Members:
+        if isinstance(value, Members) and value.by == "seeds" and not info.data.get("stages", True):
+            raise ValueError('a probe is the same for every seed: give it stages, or members by = "folds"')
+        return value
+
     @field_validator("backbones")
     @classmethod
     def _several(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        members = info.data.get("members")
+        if _each_alone(members) and len(value) != members.count:
+            raise ValueError(f"{members.count} members by backbones need as many names")
         if not value:
             return value
-        unknown = [name for name in value if name not in backbone_names()]
+        unknown = [name for name in value if not is_backbone(name)]
         if unknown:
             raise ValueError(f"unknown backbone '{unknown[0]}'.{_suggestion(unknown[0], backbone_names())}")
         if info.data.get("backbone", value[0]) != value[0]:
             raise ValueError("a recipe names `backbone` or `backbones`, not both")
         if len(set(value)) < max(2, len(value)):
             raise ValueError("two or more that differ; a single one is `backbone`")
+        if info.data.get("weights", "pretrained") != "pretrained":
+            raise ValueError('several have `weights` = "pretrained"')
+        if not _each_alone(members):
+            _check_joined(value, info.data.get("head"), info.data.get("stages"))
         return value
-
-    @field_validator("weights")
-    @classmethod
-    def _weights_fit(cls, value: str, info: ValidationInfo) -> str:
-        if info.data.get("backbones") and value != "pretrained":
-            raise ValueError('several backbones have "pretrained" ones')
-        if info.data.get("backbone") == AUTO and value != "pretrained":
-            raise ValueError('a backbone that is left to the pictures has "pretrained" ones')
-        return value
-
-    @field_validator("head")
-    @classmethod
-    def _joined_head(cls, head: HeadRecipe, info: ValidationInfo) -> HeadRecipe:
-        if info.data.get("backbones") and not _each_alone(info.data.get("members")):
-            if head.taps not in ("last", "all"):
-                raise ValueError('stages of several backbones have no common names: taps must be "last" or "all"')
-            if head.views:
-                raise ValueError("features of several backbones are joined without views, so `views` must be 0")
-        return head
-
-    @field_validator("stages")
-    @classmethod
-    def _fit_members(cls, stages: tuple[StageRecipe, ...], info: ValidationInfo) -> tuple[StageRecipe, ...]:
-        members, backbones = info.data.get("members"), info.data.get("backbones")
-        if isinstance(members, Members):
-            if members.by == "seeds" and not stages:
-                raise ValueError('a probe is the same for every seed: give it stages, or members by = "folds"')
-            if members.by == "backbones" and len(backbones or ()) != members.count:
-                raise ValueError(f"{members.count} members by backbones need as many names in `backbones`")
-        if backbones and stages and not _each_alone(members):
-            raise ValueError(
-                "joined features are read by a probe, which has none; to fine-tune each backbone by itself write "
-                f'members = {{ by = "backbones", count = {len(backbones)} }}'
-            )
-        return stages
 
     @field_validator("stages")
     @classmethod
@@ -167,6 +153,18 @@ class Recipe(Strict):
                 # A section a step: numbers are written before sections, which would change the order of the steps.
                 part["augmentation"] = read_policy(part["augmentation"]).table
         return tomli_w.dumps(values)
+
+
+def _check_joined(backbones: Sequence[str], head: HeadRecipe | None, stages: Sequence[StageRecipe] | None) -> None:
+    if head and head.taps not in ("last", "all"):
+        raise ValueError('stages of several have no common names: `head.taps` must be "last" or "all"')
+    if head and head.views:
+        raise ValueError("features of several are joined without views: `head.views` must be 0")
+    if stages:
+        raise ValueError(
+            "joined features are read by a probe, which has no stages; to fine-tune each by itself write "
+            f'members = {{ by = "backbones", count = {len(backbones)} }}'
+        )
 
 
 def _each_alone(members: Any) -> bool:

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tltool.data import Dataset, load_dataset
 from tltool.data.dataset import load_index
+from tltool.errors import RunError
 from tltool.evaluation.certainty import Certainty, read_certainty
 from tltool.evaluation.evaluate import CertaintyScores, Evaluation, evaluate_model, read_metrics
 from tltool.evaluation.metrics import Metrics
@@ -64,7 +65,13 @@ class Run:
     @cached_property
     def _scores(self) -> dict:
         self.folder.require_done()
-        return json.loads(self.folder.metrics.read_text("utf-8"))
+        return self._read(self.folder.metrics)
+
+    def _read(self, path: Path) -> Any:
+        try:
+            return json.loads(path.read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunError(f"{path}: cannot be read ({error}), and a run needs it. Fit again.") from None
 
     @cached_property
     def decision(self) -> dict:
@@ -80,6 +87,11 @@ class Run:
     def certainty(self) -> Certainty | None:
         """How far the model's answers can be trusted; None of runs of earlier versions."""
         return read_certainty(self.path)
+
+    @cached_property
+    def learned(self) -> frozenset[str]:
+        """Content keys of the pictures that it has learned from, or was chosen by."""
+        return frozenset(self._read(self.folder.seen))
 
     @property
     def certainty_scores(self) -> CertaintyScores:
@@ -134,11 +146,10 @@ def evaluate_run(
     """
     run.folder.require_done()
     data = data if isinstance(data, Dataset) else load_dataset(data, trainable=False)
-    learned = set(json.loads(run.folder.seen.read_text("utf-8")))
     labels = run.labels
     model = run.model, labels.class_names, labels.threshold
     views = views_beside(run.path) if test_time else ()
-    return evaluate_model(*model, learned, data, report, run.certainty, views)
+    return evaluate_model(*model, run.learned, data, report, run.certainty, views)
 
 
 def open_run(path: str | Path) -> Run:

@@ -47,10 +47,8 @@ def test_fine_tuned_runs_are_asked_for_their_validation_pictures(runs):
     rows = data.indices("valid")
     found = calibrating.unlearned_by(runs)
     mean = np.mean([classify(run.model, [data.paths[row] for row in rows]).values for run in runs], axis=0)
-    by_label = np.argsort(found.labels, kind="stable")
-    np.testing.assert_array_equal(np.sort(found.labels), np.sort(data.labels_of(rows)))
-    np.testing.assert_allclose(np.sort(found.prob, axis=0), np.sort(mean, axis=0), atol=2e-3)
-    assert len(by_label) == len(rows)
+    np.testing.assert_array_equal(found.labels, data.labels_of(rows))
+    np.testing.assert_allclose(found.prob, mean, atol=2e-3)
 
 
 def test_probes_are_asked_for_pictures_that_they_were_fitted_without(probes):
@@ -91,8 +89,6 @@ def test_a_temperature_is_that_of_the_lowest_log_loss():
 
 def test_it_is_folded_into_the_averaged_model(runs, tmp_path, monkeypatch):
     monkeypatch.setattr(temperature, "FEWEST", 10)
-    made = ensemble_of_runs(runs, tmp_path / "both")
-    assert made.temperature.reason is None or made.temperature.value == 1.0
     monkeypatch.setattr(temperature, "_best", lambda *_: 1.7)
     monkeypatch.setattr("tltool.heads.temperature._losses", lambda shuffles, labels, t: np.full(len(labels), 1.0 / t))
     made = ensemble_of_runs(runs, tmp_path / "warm")

@@ -113,6 +113,26 @@ def test_a_run_that_was_stopped_goes_on_with_its_second_member(by_folds, tmp_pat
         np.testing.assert_array_equal(one, other)
 
 
+def test_a_run_that_was_killed_once_it_had_its_scores_lacks_nothing(by_folds, tmp_path):
+    def stopping(event):
+        if event.get("text") == "Writing the report":
+            raise KeyboardInterrupt
+
+    settings = (*TINY, 'members={ by = "folds", count = 3 }')
+    with pytest.raises(KeyboardInterrupt):
+        tl.fit(finished_run().data.root, "linear-probe", out=tmp_path / "run", settings=settings, listener=stopping)
+    again = tl.resume(tmp_path / "run")
+    for name in ("recipe.toml", "decision.json", "data.json", "labels.json", "seen.json"):
+        assert (again.path / name).read_bytes() == (by_folds.path / name).read_bytes(), name
+    assert again.folder.report.exists()
+
+
+def test_epochs_of_members_are_no_epochs_of_the_run(by_seeds):
+    assert not [event for event in read_events(by_seeds.folder.events) if event["event"] == "epoch"]
+    for member in members_of(by_seeds):
+        assert [event for event in read_events(member.folder.events) if event["event"] == "epoch"]
+
+
 def test_members_may_have_backbones_of_their_own(folder):
     names = ["tiny_random", "efficientnet_lite0"]
     settings = [f"backbones={json.dumps(names)}", 'members={ by = "backbones", count = 2 }', "image_size=64", *TINY[1:]]
@@ -128,6 +148,8 @@ def test_what_cannot_be_is_told(tmp_path):
     for recipe, message in ((None, "the table has not picked it yet"), ("linear-probe", "the same for every seed")):
         with pytest.raises(RecipeError, match=message):
             tl.fit(data, recipe, out=tmp_path / "run", settings=['members={ by = "seeds", count = 2 }'])
+    with pytest.raises(RecipeError, match="Several backbones are read by one probe"):
+        tl.fit(data, out=tmp_path / "run", settings=['backbones=["efficientnet_lite0", "tiny_random"]'])
     with pytest.raises(RecipeError, match="a search is for one classifier"):
         tl.tune(data, "finetune-top", out=tmp_path / "run", settings=['members={ by = "seeds", count = 2 }'])
     assert not (tmp_path / "run").exists()

@@ -67,6 +67,23 @@ def test_a_model_of_an_earlier_version_has_none(tmp_path):
     assert score_certainty(None, np.ones((2, 1)), None, np.zeros(2, int)) == CertaintyScores()
 
 
+def test_flipped_bytes_are_told_of(certainty, tmp_path):
+    """zlib, tokenize and zipfile each answer in a way of their own, depending on the place."""
+    certainty.write(tmp_path)
+    path, random, refused = tmp_path / "novelty.npz", np.random.default_rng(0), 0
+    whole = path.read_bytes()
+    for _ in range(60):
+        torn = bytearray(whole)
+        for place in random.integers(0, len(whole), 4):
+            torn[place] ^= 255
+        path.write_bytes(torn)
+        try:
+            read_certainty(tmp_path)
+        except ExportError:
+            refused += 1
+    assert refused > 20
+
+
 @pytest.mark.parametrize("spoil", ["novelty.npz", "calibration.json", "gone", "empty"])
 def test_damaged_files_are_told_of(certainty, tmp_path, spoil):
     certainty.write(tmp_path)

@@ -10,7 +10,7 @@ import pytest
 from tests.trained import TINY, copy_pictures, finished_run
 from tltool import carry_out, pipeline
 from tltool.backbones import load_backbone
-from tltool.errors import RecipeError, RunError, TltoolError
+from tltool.errors import RecipeError, RunError, TltoolError, WeightsError
 from tltool.features.extract import extract
 from tltool.heads.cross_validation import cross_validate
 from tltool.heads.logistic import LogisticProblem
@@ -28,7 +28,7 @@ def beside(name, behind, error, milliseconds):
 @pytest.mark.parametrize(
     ("others", "pick", "reason"),
     [
-        ([], "slow", "the only one whose weights are on this machine"),
+        ([], "slow", "the only one that was measured"),
         ([beside("quick", 0.02, 0.03, 4.0)], "quick", r"not behind slow beyond .* \+0\.020 ± 0\.030.* 40% of its time"),
         ([beside("quick", 0.04, 0.03, 4.0)], "slow", r"better than quick beyond .* -0\.040 ± 0\.030"),
         ([beside("slower", 0.02, 0.03, 14.0)], "slow", "the best, and the quickest of those within a standard error"),
@@ -63,12 +63,20 @@ def test_numbers_are_those_of_a_probe_on_the_same_pictures():
 def test_what_cannot_be_loaded_is_left_out_and_said(tmp_path, monkeypatch):
     data = finished_run().data
     probe = carry_out.ProbeSpec("p", (), ("mean",), (1.0,), 2, 1)
-    ranking = rank_backbones(data, ["tiny_random", "nonsense", "tiny_random"], probe)
+
+    def load(name, *args, **kwargs):
+        if name == "resnet50":
+            raise WeightsError("no network")
+        return load_backbone(name, *args, **kwargs)
+
+    monkeypatch.setattr("tltool.inspection.ranking.load_backbone", load)
+    ranking = rank_backbones(data, ["tiny_random", "resnet50", "tiny_random"], probe)
     assert [each.name for each in ranking.backbones] == ["tiny_random"]
-    assert list(ranking.left_out) == ["nonsense"]
-    assert "There is no backbone 'nonsense'" in ranking.left_out["nonsense"]
-    with pytest.raises(TltoolError, match="No backbone can be ranked: There is no backbone 'nonsense'"):
-        rank_backbones(data, ["nonsense"], probe)
+    assert ranking.left_out == {"resnet50": "no network"}
+    with pytest.raises(TltoolError, match="No backbone can be ranked: no network"):
+        rank_backbones(data, ["resnet50"], probe)
+    with pytest.raises(TltoolError, match="There is no backbone 'nonsense'"):
+        rank_backbones(data, ["tiny_random", "nonsense"], probe)
     with pytest.raises(RecipeError, match="can be told image_size and fit"):
         pipeline.rank_backbones(data, settings=["head.folds=3"])
 
@@ -92,12 +100,14 @@ def test_a_backbone_that_is_left_to_the_pictures(tmp_path, monkeypatch):
     assert load_recipe(run.folder.recipe).backbone == "tiny_random"
     told = [event.get("text") for event in heard]
     assert "Ranking backbones" in told
-    assert "Backbone tiny_random: the only one whose weights are on this machine." in told
+    assert "Backbone tiny_random: the only one that was measured." in told
     undecided = pipeline.fit(photos, out=tmp_path / "undecided", settings=["backbone=auto"])
     assert load_recipe(undecided.folder.recipe).backbone == "tiny_random"
     facts = pipeline.inspect(photos, settings=["backbone=auto"])
     assert facts.backbone == "tiny_random"
     assert pipeline.recommend(facts).recipe.backbone == "tiny_random"
+    assert pipeline.examine(photos, settings=["backbone=auto"]).checkup.data.class_names == run.class_names
+    assert pipeline.preview(photos, settings=["backbone=auto"], policy="none").grid.shape[2] == 32
 
     def refuse(*args, **kwargs):
         raise AssertionError("it was ranked before")

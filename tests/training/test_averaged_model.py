@@ -84,6 +84,19 @@ def test_an_ensemble_may_be_a_member():
     )
 
 
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_a_saved_ensemble_may_be_one_in_another_process(tmp_path, multi_label):
+    """There Keras counts from the beginning, and would give operations the names that the member's have."""
+    members = [new_member(seed, multi_label=multi_label) for seed in range(3)]
+    averaged_model(members[:2], CLASSES).save(tmp_path / "inner.keras")
+    batch = pictures()
+    first, second, third = (said(each, batch) for each in members)
+    keras.backend.clear_session()
+    inner = keras.saving.load_model(tmp_path / "inner.keras")
+    outer = averaged_model([inner, members[2], inner], CLASSES)
+    np.testing.assert_allclose(said(outer, batch), (first + second + third) / 3, atol=1e-6)
+
+
 def test_it_is_used_like_any_picture_model():
     """Of one size: squares are made once, and the rest takes them."""
     members = [member(0), member(1)]

@@ -36,7 +36,6 @@ def test_held_out_logits_are_those_of_ten_folds_three_times(probes):
 
 def test_of_many_pictures_only_some_are_held_out(probes, monkeypatch):
     monkeypatch.setattr(module, "CALIBRATION_PICTURES", 7)
-    monkeypatch.setattr(module, "SCORED_PICTURES", 10)
     made, _, rows = probes
     found = made.held_out_logits(made.solve(rows), rows)
     known = ~np.isnan(found).any(axis=2)

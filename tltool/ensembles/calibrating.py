@@ -46,9 +46,10 @@ def unlearned_by(runs: Sequence[Run]) -> Unlearned | None:
     labels: dict[str, np.ndarray] = {}
     for run in runs:
         found = read_predictions(run.path / CALIBRATED_ON_FILE)
-        if found is None:
-            return None
         data = run.data
+        fits = found is not None and found.prob.shape[1] == len(run.class_names)
+        if not fits or not np.isin(found.rows, np.arange(len(data))).all():
+            return None
         keys, _ = content_keys(data.root, [data.files[row] for row in found.rows])
         own = {key: number for number, key in enumerate(keys) if key is not None}
         truth = data.labels_of(found.rows)

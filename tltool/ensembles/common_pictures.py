@@ -1,6 +1,5 @@
 """Which pictures can judge several runs at once: those that none of them has learned from."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -46,7 +45,7 @@ class CommonPictures:
 
 def learned_by_any(runs: Sequence[Run]) -> set[str]:
     """Content keys of the pictures that at least one run has learned from, or was chosen by."""
-    return {key for run in runs for key in json.loads(run.folder.seen.read_text("utf-8"))}
+    return {key for run in runs for key in run.learned}
 
 
 def held_out_by_all(runs: Sequence[Run]) -> CommonPictures:

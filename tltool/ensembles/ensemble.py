@@ -21,6 +21,7 @@ from tltool.evaluation.evaluate import score_any
 from tltool.export.bundle import Labels
 from tltool.heads.network import is_multi_label
 from tltool.heads.temperature import Temperature
+from tltool.heads.threshold import tune_threshold
 from tltool.progress import Report, silent
 from tltool.run import Run
 from tltool.training.averaged_model import averaged_model
@@ -145,13 +146,16 @@ class Prepared:
     def what(self) -> str:
         return f"ensemble of {len(self.runs)}"
 
-    def write(self, folder: RunFolder, recipe: str, more: Mapping[str, Any] | None = None) -> Ensemble:
+    def write(
+        self, folder: RunFolder, recipe: str, more: Mapping[str, Any] | None = None, *, with_data: bool = True
+    ) -> Ensemble:
         """Writes everything about it, but not that the run is done.
 
         Args:
             folder: A run's that this process holds.
             recipe: What the run's scores name as its recipe.
             more: Scores that are told beside its own, as JSON.
+            with_data: As for `write_made`.
         """
         runs, labels, pictures, value = self.runs, self.labels, self.pictures, self.temperature.value
         mean = tempered(self.prob.mean(axis=0), value, multi_label=labels.threshold is not None)
@@ -170,7 +174,7 @@ class Prepared:
             "table": [price.to_json() for price in (*members, whole)],
         }
         made = Made(recipe, runs, self.model, labels, pictures, mean, seconds, self.certainty)
-        write_made(folder, made, about, more or {})
+        write_made(folder, made, about, more, with_data=with_data)
         return Ensemble(Run(folder), members, whole, len(pictures.rows), self.temperature, diversity)
 
 
@@ -184,11 +188,13 @@ def prepare_ensemble(runs: Sequence[Run], temperature: float | None, report: Rep
     else:
         fitted = Temperature(temperature, 0, reason="it was given")
     value = fitted.value
-    labels = Labels(runs[0].class_names, _threshold(runs, value))
-    model = averaged_model(models, labels.class_names, value)
-    pictures, prob = probabilities_of(models, pictures, report)
+    threshold = _threshold(runs, value)
     if unlearned is not None:
         unlearned = replace(unlearned, prob=tempered(unlearned.prob, value, multi_label=several))
+        threshold = tune_threshold(unlearned.prob, unlearned.labels) if several else None
+    labels = Labels(runs[0].class_names, threshold)
+    model = averaged_model(models, labels.class_names, value)
+    pictures, prob = probabilities_of(models, pictures, report)
     certainty = certainty_of(fitted, unlearned, SOURCE, NO_NOVELTY)
     return Prepared(runs, fitted, model, labels, pictures, prob, certainty)
 

@@ -73,12 +73,14 @@ def fit_members(
                 fit(place, read_request(place.request), log, share, time.monotonic() - spent)
         runs.append(Run(place))
     events.emit("stage", text=f"Averaging {len(runs)} members")
-    ensemble = prepare_ensemble(runs, None, events.report)
-    found = ensemble.write(folder, recipe.name, _out_of_fold(data, [plan.member for plan in plans], runs, events))
+    prepared = prepare_ensemble(runs, None, events.report)
     if recipe.members.by != "folds":
         write_json(folder.data, runs[0].data.to_json())
     write_text(folder.recipe, recipe.to_toml())
     write_json(folder.decision, {"used": recipe.name})
+    more = _out_of_fold(data, [plan.member for plan in plans], runs, events)
+    # With the scores, which are written last, a run counts as done but for its report.
+    found = prepared.write(folder, recipe.name, more, with_data=False)
     for line in str(found).splitlines():
         events.note(line)
     events.note(f"Probabilities, calibrated after averaging: {found.temperature}.")
@@ -107,10 +109,10 @@ def _out_of_fold(data: Dataset, members: Sequence[Member], runs: Sequence[Run], 
 
 
 def _passing_on(events: EventLog) -> Callable[[Event], None]:
-    """What a member tells is told by the run as well, but for its end."""
+    """What a member tells is told by the run as well, but for its end, and for its epochs: they are no curve of one."""
 
     def listen(event: Event) -> None:
-        if event["event"] != "end":
+        if event["event"] not in ("end", "epoch", "decision"):
             events.emit(**{key: value for key, value in event.items() if key != "time"})
 
     return listen

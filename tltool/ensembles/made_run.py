@@ -80,7 +80,14 @@ def new_made_run(kind: str, members: Sequence[Run], out: str | Path | None) -> I
             raise
 
 
-def write_made(folder: RunFolder, made: Made, about: dict[str, Any], more: Mapping[str, Any] | None = None) -> None:
+def write_made(
+    folder: RunFolder,
+    made: Made,
+    about: dict[str, Any],
+    more: Mapping[str, Any] | None = None,
+    *,
+    with_data: bool = True,
+) -> None:
     """Writes everything about the model; the scores last, so that a run that has them lacks nothing.
 
     Args:
@@ -88,6 +95,7 @@ def write_made(folder: RunFolder, made: Made, about: dict[str, Any], more: Mappi
         made: What was made.
         about: For `MADE_OF`, as JSON.
         more: Scores beside those of the model, as JSON.
+        with_data: Whether to write the data set's index and what was decided; a run of one recipe has its own.
     """
     members = made.members
     write_labels(folder.labels, made.labels)
@@ -99,7 +107,9 @@ def write_made(folder: RunFolder, made: Made, about: dict[str, Any], more: Mappi
     merged = {"backbone": backbones, "licence_of_weights": licences}
     write_json(folder.versions, versions() | {key: ", ".join(dict.fromkeys(each)) for key, each in merged.items()})
     names, paths = ", ".join(run.path.name for run in members), [str(run.path.absolute()) for run in members]
-    write_json(folder.decision, {"used": f"{made.what}: {names}"})
+    if with_data:
+        write_json(folder.data, _data_of(made.pictures).to_json())
+        write_json(folder.decision, {"used": f"{made.what}: {names}"})
     write_json(folder.path / MADE_OF, {"what": made.what, "members": paths} | about)
     scores = _scores(made) | (more or {})
     write_json(folder.metrics, scores | {"recipe": made.what, "seconds": made.seconds})
@@ -113,7 +123,6 @@ def finish_made(folder: RunFolder, pictures: CommonPictures, what: str) -> None:
         pictures: That it was scored on.
         what: As in `Made`.
     """
-    write_json(folder.data, _data_of(pictures).to_json())
     scores = json.loads(folder.metrics.read_text("utf-8"))
     main = {name: scores[name] for name in ("top1", "mean_average_precision", "seconds") if name in scores}
     with closing(EventLog(folder.events)) as events:

@@ -95,7 +95,7 @@ def latency_of(model: keras.Model, picture: np.ndarray) -> float:
         begin = time.perf_counter()
         model.predict_on_batch(batch)
         taken.append(time.perf_counter() - begin)
-    return float(np.median(taken))
+    return min(taken)  # other work on the machine only adds
 
 
 def table_of(prices: Sequence[Price], accuracy: str) -> str:

@@ -53,7 +53,7 @@ def check_same_start(runs: Sequence[Run]) -> None:
             what = "is a probe" if run.tuning is None else "handed its probe back"
             raise RunError(
                 f"{run.path}: {what}, which has learned from its validation pictures, so nothing can tell what to mix. "
-                "A soup is made of fine-tuned runs; `ensemble_of_runs` takes any."
+                "A soup is made of fine-tuned runs; `tltool ensemble` without --kind soup takes any."
             )
     first = runs[0]
     recipes = [load_recipe(run.folder.recipe) for run in runs]
@@ -63,12 +63,12 @@ def check_same_start(runs: Sequence[Run]) -> None:
             if mine != other:
                 raise RunError(
                     f"{first.path} starts from {key} = {mine!r}, {run.path} from {other!r}: the mean of their weights "
-                    "is no network. A soup takes runs with one start; `ensemble_of_runs` takes any."
+                    "is no network. A soup takes runs with one start; `tltool ensemble` without --kind soup takes any."
                 )
         if _shape_of(first.model) != _shape_of(run.model):
             raise RunError(
                 f"{first.path} and {run.path} differ in their layers (in what the head reads, say), so their weights "
-                "have no mean. A soup takes runs of one architecture; `ensemble_of_runs` takes any."
+                "have no mean. A soup takes runs of one architecture; `tltool ensemble` without --kind soup takes any."
             )
 
 

@@ -4,7 +4,6 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -94,8 +93,8 @@ def read_certainty(folder: Path) -> Certainty | None:
             with path.open("rb") as raw, np.load(raw, allow_pickle=False) as arrays:
                 novelty = Novelty.from_arrays(arrays)
         return Certainty(temperature, values["source"], sets, novelty)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, BadZipFile) as error:
+    except Exception as error:  # NumPy and zipfile answer a damaged file with whatever their readers raise
         raise ExportError(
-            f"{path}: cannot be read ({error}). Copy it again from the run, or export again; {CALIBRATION_FILE} and "
-            f"{NOVELTY_FILE} belong beside the model."
+            f"{path}: cannot be read ({type(error).__name__}). Copy it again from the run, or export again; "
+            f"{CALIBRATION_FILE} and {NOVELTY_FILE} belong beside the model."
         ) from None

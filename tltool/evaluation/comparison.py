@@ -50,7 +50,9 @@ class Comparison:
 
     def _about_accuracy(self) -> str:
         first, second = self.names
-        counts = f"right alone {self.only_first} and {self.only_second} of {self.pictures} pictures"
+        counts = (
+            f"of {self.pictures} pictures {first} alone is right in {self.only_first}, {second} in {self.only_second}"
+        )
         if self.p_value >= SIGNIFICANT:
             shares = " and ".join(f"{share:.1%}" for share in self.accuracies)
             return f"No evidence of a difference in accuracy: {first} and {second} reach {shares} ({counts})."

@@ -70,7 +70,10 @@ class ConformalScores:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "ConformalScores":
-        return cls(np.array(values["scores"], dtype=np.float64), int(values["pictures"]))
+        scores, pictures = np.array(values["scores"], dtype=np.float64), int(values["pictures"])
+        if scores.shape != (min(pictures, LARGEST),):
+            raise ValueError(f"{len(scores)} scores of {pictures} pictures")
+        return cls(scores, pictures)
 
     def threshold(self, coverage: float) -> float:
         """The probability from which a class is in the set.

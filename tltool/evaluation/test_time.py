@@ -63,14 +63,16 @@ def views_in_words(views: Sequence[View]) -> str:
     """Which views were averaged, and why no others."""
     names = ", ".join(view.label for view in views)
     reason = "" if MIRRORED in views else "; not mirrored, for nothing says that mirrored pictures keep their classes"
-    return f"Averaged over each picture as it is and {names}{reason}."
+    calibrated = "Probabilities and sets were calibrated on single views."
+    return f"Averaged over each picture as it is and {names}{reason}. {calibrated}"
 
 
 def _bear_mirroring(inspection: Mapping[str, Any] | None) -> bool:
-    measured = (inspection or {}).get("symmetry")
-    if not measured:
+    try:
+        measured = inspection["symmetry"]
+        return bool(measured) and judge_flips(_symmetry(measured))["mirrored"] == "itself"
+    except (TypeError, KeyError, AttributeError):  # of another version, or damaged
         return False
-    return judge_flips(_symmetry(measured))["mirrored"] == "itself"
 
 
 def _symmetry(values: Mapping[str, Any]) -> Symmetry:

@@ -111,6 +111,19 @@ class Predictor:
 
         return read_certainty(self.model_file.parent)
 
+    @property
+    def cannot_tell(self) -> tuple[str, ...]:
+        """What predictions lack, and why, in words; a multi-label model answers with a set anyway, so it lacks none."""
+        if self.certainty is None:
+            return (f"Sets of classes and unknown pictures are not told: there is no {CALIBRATION_FILE} beside it.",)
+        lacking = []
+        if self.certainty.set_threshold(None) is None and self.labels.threshold is None:
+            reason = self.certainty.sets if isinstance(self.certainty.sets, str) else "too few pictures to calibrate on"
+            lacking.append(f"Sets of classes are not told: {reason}.")
+        if isinstance(self.certainty.novelty, str):
+            lacking.append(f"Unknown pictures are not told: {self.certainty.novelty.rstrip('.')}.")
+        return tuple(lacking)
+
     def predict(
         self, paths: str | Path | Iterable[str | Path], report: Report = silent, coverage: float | None = None
     ) -> list[Prediction]:

@@ -1,6 +1,7 @@
 """Backbone and head as one flat Keras graph: first on prepared pixels, for training, then on whole pictures."""
 
 from collections.abc import Callable, Sequence
+from weakref import WeakKeyDictionary
 
 import keras
 import numpy as np
@@ -16,6 +17,7 @@ RESIZE = "resize"
 CLIP = "clip"  # its output is prepared pixels; tltool.data.decoding.prepare does what lies before it
 LOGITS = "logits"
 PROBABILITIES = "probabilities"
+_squarings: "WeakKeyDictionary[keras.Model, list[Callable[[np.ndarray], np.ndarray]]]" = WeakKeyDictionary()
 
 
 def attach_head(backbone: Backbone, stages: Sequence[str], poolings: Sequence[str], head: LinearHead) -> keras.Model:
@@ -107,7 +109,10 @@ def squarings(model: keras.Model) -> list[Callable[[np.ndarray], np.ndarray]]:
     Their pixels are those of the exported model to the bit. `tltool.data.decoding.prepare` parts from them by a grey
     level in one value of ten thousand, where a float falls on the other side of a half: 4e-4 in probability at most.
     """
-    return [_squaring(model, end, framing) for end, framing in zip(_ends(model), framings_of(model), strict=True)]
+    if model not in _squarings:  # TensorFlow would trace it anew for every call
+        pairs = zip(_ends(model), framings_of(model), strict=True)
+        _squarings[model] = [_squaring(model, end, framing) for end, framing in pairs]
+    return _squarings[model]
 
 
 def _squaring(model: keras.Model, end: str, framing: Framing) -> Callable[[np.ndarray], np.ndarray]:

@@ -50,7 +50,7 @@ class Temperature:
             return f"no temperature: {self.reason}"
         change = f"log loss {'lower' if self.gain > 0 else 'higher'} by {abs(self.gain):.4f} nats in cross-fitting"
         if self.gain <= 0:
-            change = f"next to nothing to gain ({change})"
+            change = f"{change}, which is within its noise"
         return f"temperature {self.value:.2f} from {self.pictures} pictures, {change}"
 
 

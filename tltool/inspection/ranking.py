@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from tltool.backbones import Backbone, load_backbone
+from tltool.backbones.registry import native_image_size
 from tltool.data import Dataset
 from tltool.data.decoding import Fit
 from tltool.errors import DataError, RunError, TltoolError
@@ -116,6 +117,8 @@ def rank_backbones(
         DataError: if the pictures do not allow it.
         TltoolError: if there is no such backbone, or none can be loaded.
     """
+    for name in names:
+        native_image_size(name)  # a name that there is not is a slip, and no reason to do without
     rows = data.indices("train", "valid")
     if len(rows) > BASELINE_PICTURES:
         rows = np.sort(np.random.default_rng(seed).permutation(rows)[:BASELINE_PICTURES])
@@ -131,7 +134,8 @@ def rank_backbones(
         table = extract(backbone, data.root, files, _named(report, name))
         here = rows[table.indices]
         if not len(here):
-            raise DataError(f"{data.source}: none of the training pictures can be read, such as {table.problems[0]}.")
+            first = f", such as {table.problems[0]}" if table.problems else ""
+            raise DataError(f"{data.source}: none of the training pictures can be read{first}.")
         labels, groups = data.labels_of(here), data.together_of(here)
         top = backbone.stage_names[-1:]
         spec = ProbeSpec(name, top, probe.pooling, probe.strengths, probe.folds, probe.shuffles)
@@ -174,7 +178,7 @@ def _pick(ranked: Sequence[Ranked]) -> tuple[str, str]:
     equals = [each for each in ranked if each.behind <= WITHIN * each.behind_error]
     pick = min(equals, key=lambda each: each.milliseconds)
     if len(ranked) == 1:
-        return pick.name, f"{pick.name}: the only one whose weights are on this machine."
+        return pick.name, f"{pick.name}: the only one that was measured."
     if pick is not first:
         return pick.name, (
             f"{pick.name}: not behind {first.name} beyond a standard error (log loss {pick.behind:+.3f} ± "

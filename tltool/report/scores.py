@@ -43,7 +43,7 @@ def in_words(metrics: Scores) -> list[str]:
     """What the main score means for new pictures, and what it must be compared with."""
     if isinstance(metrics, MultiLabelMetrics):
         bounds = metrics.mean_average_precision_interval
-        expected = f" On new pictures like these expect between {between(bounds)}." if bounds else ""
+        expected = f" On new pictures like these expect {between(bounds)}." if bounds else ""
         return [
             f"Measured on {metrics.pictures} pictures that it has not learned from.{expected} 100 % would mean that "
             "for each class all pictures that show it are ranked before all others.",
@@ -53,7 +53,7 @@ def in_words(metrics: Scores) -> list[str]:
     right, commonest = round(metrics.top1 * metrics.pictures), max(map(sum, metrics.confusion))
     return [
         f"{right} of {metrics.pictures} pictures that it has not learned from. On new pictures like these expect "
-        f"between {between(metrics.top1_interval)}: in 19 of 20 cases the true share lies there.",
+        f"{between(metrics.top1_interval)}: in 19 of 20 cases the true share lies there.",
         f"Always naming the most frequent class would be right for {share(commonest / metrics.pictures)} of them.",
     ]
 

@@ -10,6 +10,7 @@ from tltool.heads.network import LOGITS, PROBABILITIES, is_multi_label
 from tltool.training.merged_graph import merged
 
 MEAN = "mean_of_members"
+OPERATIONS = ["floor_of_mean", "log_of_mean", "rest_of_mean", "floor_of_rest", "log_of_rest", "log_odds_of_mean"]
 # Under the logarithm. Members that all round a class's probability to 0 would give it the logit minus infinity, at
 # which softmax still works and its gradient does not.
 SMALLEST = 1e-30
@@ -53,13 +54,14 @@ def averaged_model(models: Sequence[keras.Model], class_names: Sequence[str], te
         raise TltoolError("Some members tell one label a picture, others several: their probabilities have no mean.")
     if not (math.isfinite(temperature) and temperature > 0):
         raise TltoolError(f"The temperature is {temperature}; it must be a number above 0.")
-    together = merged(models, taken={LOGITS, PROBABILITIES, MEAN})
+    together = merged(models, taken={LOGITS, PROBABILITIES, MEAN, *OPERATIONS})
     mean = together.outputs[0]
     if len(models) > 1:
         mean = keras.layers.Average(name=MEAN)(together.outputs)
-    logits = _log(mean)
+    logits = _log(mean, "mean")
     if multi_label := kinds.pop():
-        logits = logits - _log(1.0 - mean)
+        rest = _named(1.0 - mean, "rest_of_mean")
+        logits = _named(logits - _log(rest, "rest"), "log_odds_of_mean")
     logits = keras.layers.Rescaling(1.0 / temperature, name=LOGITS)(logits)
     if multi_label:
         link = keras.layers.Activation("sigmoid", name=PROBABILITIES)
@@ -68,5 +70,12 @@ def averaged_model(models: Sequence[keras.Model], class_names: Sequence[str], te
     return keras.Model(together.input, link(logits), name="ensemble")
 
 
-def _log(probabilities):
-    return keras.ops.log(keras.ops.maximum(probabilities, SMALLEST))
+def _log(probabilities, name: str):
+    floored = _named(keras.ops.maximum(probabilities, SMALLEST), f"floor_of_{name}")
+    return _named(keras.ops.log(floored), f"log_of_{name}")
+
+
+def _named(tensor, name: str):
+    """A tensor whose operation has this name: those that Keras counts meet the same in a member that is an average."""
+    tensor._keras_history.operation.name = name
+    return tensor

@@ -50,8 +50,8 @@ def new_run(
     chosen = recipe_of(recipe, settings)
     # Whoever carries it out, or goes on with it, may stand in another folder.
     if chosen is not None:
-        whole = {"weights": _whole_path(chosen.weights), "backbone": whole_name(chosen.backbone)}
-        chosen = chosen.model_copy(update=whole)
+        names = {"backbone": whole_name(chosen.backbone), "backbones": tuple(map(whole_name, chosen.backbones))}
+        chosen = chosen.model_copy(update={"weights": _whole_path(chosen.weights)} | names)
     settings = [_whole_setting(*setting.partition("=")) for setting in settings]
     parent = RUNS if out is None else Path(out)
     if would_join(data, parent):
@@ -84,8 +84,13 @@ def recipe_of(recipe: str | Path | Recipe | None, settings: Sequence[str]) -> Re
         return recipe
     if recipe is None:
         check_settings(settings)
-        if any(setting.partition("=")[0].strip().startswith("members") for setting in settings):
+        asked = {setting.partition("=")[0].strip().partition(".")[0] for setting in settings}
+        if "members" in asked:
             raise RecipeError("Members are of one recipe, and the table has not picked it yet. Name a --recipe.")
+        if "backbones" in asked:
+            raise RecipeError(
+                "Several backbones are read by one probe; the table is for one. Name --recipe joined-probe."
+            )
         return None
     return load_recipe(recipe, settings)
 

@@ -10,7 +10,7 @@ from tltool.data import Dataset
 from tltool.errors import DataError
 from tltool.features.extract import FeatureTable, extract
 from tltool.features.taps import extra_poolings
-from tltool.heads.cross_validation import SCORED_PICTURES, out_of_fold_logits
+from tltool.heads.cross_validation import out_of_fold_logits
 from tltool.heads.logistic import LinearHead
 from tltool.heads.temperature import CALIBRATION_FOLDS, CALIBRATION_PICTURES, CALIBRATION_SHUFFLES
 from tltool.inspection.baselines import Baseline
@@ -55,7 +55,8 @@ class Probes:
         """
         labels, groups, views = self._data.labels_of(rows), self._data.together_of(rows), self._views(rows)
         problem = probe_problem(self.spec, self._features, rows, labels, len(self._data.class_names), views)
-        shuffles = max(1, min(CALIBRATION_SHUFFLES, SCORED_PICTURES // len(rows)))
+        # Where not all are held out, each shuffle would hold out others, and only those of all would count.
+        shuffles = CALIBRATION_SHUFFLES if len(rows) <= CALIBRATION_PICTURES else 1
         found = []
         for shuffle in range(shuffles):
             self._events.report("Calibrating", shuffle, shuffles)
