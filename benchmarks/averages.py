@@ -17,7 +17,7 @@ from contest import image_sets, print_setting
 
 import tltool as tl
 from tltool.data.decoding import decode
-from tltool.ensembles.price import Price, price_of, seconds_of, table_of
+from tltool.ensembles.price import Price, price_of, table_of
 
 SET = "kmnist_test"
 TRAIN, TEST = 60, 40  # pictures a class
@@ -54,7 +54,7 @@ def main() -> None:
             run = tl.fit(data, recipe, out=Path(scratch, name), settings=given, seed=seed)
             for average in () if run.tuning is None else run.tuning.averages:
                 print(f"    {average.in_words(run.tuning.choose_by)}", file=sys.stderr)
-            print(f"    {name}: {run.metrics}, {seconds_of(run):.0f} s", file=sys.stderr, flush=True)
+            print(f"    {name}: {run.metrics}, {run.seconds:.0f} s", file=sys.stderr, flush=True)
             return run
 
         runs = {"linear probe": fit("probe", "linear-probe", {"image_size": SIZE})}
@@ -87,7 +87,7 @@ def draw(source: Path, target: Path) -> Path:
 
 
 def price(name: str, run: tl.Run, picture: np.ndarray) -> Price:
-    return price_of(name, run.metrics, seconds_of(run), run.folder.model, run.model, picture)
+    return price_of(name, run.metrics, run.seconds, run.folder.model, run.model, picture)
 
 
 if __name__ == "__main__":

@@ -53,6 +53,11 @@ class Run:
         return None if scores is None else FineTuning.from_json(scores)
 
     @property
+    def seconds(self) -> float:
+        """That it took."""
+        return self._scores["seconds"]
+
+    @property
     def searched(self) -> bool:
         """Whether the numbers of its recipe were searched."""
         return self.folder.request.exists() and read_request(self.folder.request).searching

@@ -16,10 +16,12 @@ from tests.trained import TINY, copy_pictures, finished_run
 from tltool import console
 from tltool.cli import app
 from tltool.data.decoding import decode
+from tltool.ensembles.calibrating import unlearned_by
 from tltool.ensembles.ensemble import ensemble_of_runs
 from tltool.ensembles.made_run import MADE_OF
 from tltool.errors import DataError, RunError, TltoolError
 from tltool.features.extract import content_keys
+from tltool.heads.threshold import tune_threshold
 from tltool.run import Run, evaluate_run
 from tltool.training.run_folder import RunFolder
 
@@ -165,7 +167,8 @@ def test_several_labels_keep_the_decisions_at_any_temperature(tmp_path):
     np.testing.assert_allclose(plain.run.model.predict_on_batch(batch), mean, atol=1e-6)
     expected = average_precision_score(data.labels_of(rows), mean, average="macro")
     assert plain.whole.accuracy == pytest.approx(expected)
-    assert plain.run.labels.threshold == pytest.approx(np.mean([run.labels.threshold for run in runs]))
+    unlearned = unlearned_by(runs)
+    assert plain.run.labels.threshold == pytest.approx(tune_threshold(unlearned.prob, unlearned.labels), abs=1e-6)
     assert plain.run.metrics.exact_match == tempered.run.metrics.exact_match
     assert plain.run.labels.threshold != tempered.run.labels.threshold
     with pytest.raises(RunError, match=r"one label a picture and .* several"):

@@ -1,7 +1,10 @@
 import shlex
 
+import pytest
+
 from tests.report.reported import copied_run
 from tests.trained import finished_run
+from tltool.errors import RunError
 from tltool.report.evidence import gather
 
 
@@ -31,3 +34,19 @@ def test_what_a_search_has_found_is_the_recipe(tmp_path):
     run = copied_run(tmp_path / "run")
     run.folder.found_recipe.write_text('name = "found"\n', "utf-8")
     assert gather(run).recipe == 'name = "found"\n'
+
+
+def test_an_ensemble_is_made_again_of_its_members(tmp_path):
+    run = copied_run(tmp_path / "run")
+    run.folder.recipe.unlink()
+    (run.path / "made_of.json").write_text('{"what": "ensemble of 2", "members": ["/a b", "/c"]}', "utf-8")
+    assert gather(run).command == "tltool ensemble '/a b' /c"
+    (run.path / "made_of.json").write_text('{"what": "soup of 1 of 2", "members": ["/a", "/c"]}', "utf-8")
+    assert gather(run).command == "tltool ensemble /a /c --kind soup"
+
+
+def test_scores_that_cannot_be_read_are_told_of(tmp_path):
+    run = copied_run(tmp_path / "run")
+    run.folder.metrics.write_text("{", "utf-8")
+    with pytest.raises(RunError, match=r"metrics\.json: cannot be read .* Fit again"):
+        gather(run)

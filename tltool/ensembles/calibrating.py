@@ -16,7 +16,7 @@ from tltool.run import Run
 
 SOURCE = "pictures that the members were calibrated on"
 NO_PICTURES = "there are no pictures that all members were calibrated on"
-NO_NOVELTY = "what several networks see has no common measure"
+NO_NOVELTY = "a mean of several models does not tell it; each of them by itself does"
 SMALLEST = 1e-30  # under the logarithm, as in the averaged model
 
 

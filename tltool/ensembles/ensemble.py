@@ -11,7 +11,15 @@ from scipy.special import expit, softmax
 
 from tltool.data.decoding import decode
 from tltool.ensembles.agreeing import check_agreeing
-from tltool.ensembles.calibrating import NO_NOVELTY, SOURCE, certainty_of, logits_of, temperature_of, unlearned_by
+from tltool.ensembles.calibrating import (
+    NO_NOVELTY,
+    SOURCE,
+    Unlearned,
+    certainty_of,
+    logits_of,
+    temperature_of,
+    unlearned_by,
+)
 from tltool.ensembles.common_pictures import CommonPictures, held_out_by_all, probabilities_of
 from tltool.ensembles.diversity import Diversity, diversity_of
 from tltool.ensembles.made_run import Made, finish_made, new_made_run, save_model, write_made
@@ -129,6 +137,7 @@ class Prepared:
         temperature: Of the mean.
         model: The picture model.
         labels: What its outputs mean.
+        threshold: Of a multi-label model, for the mean before the temperature; else None.
         pictures: That all members held out.
         prob: Of these, what the members say, shape (members, pictures, classes).
         certainty: How far its answers can be trusted.
@@ -138,6 +147,7 @@ class Prepared:
     temperature: Temperature
     model: keras.Model
     labels: Labels
+    threshold: float | None
     pictures: CommonPictures
     prob: np.ndarray
     certainty: Certainty
@@ -166,7 +176,7 @@ class Prepared:
         seconds = sum(member.seconds for member in members)
         scores = score_any(mean, pictures.labels, labels.class_names, labels.threshold)
         whole = price_of(self.what, scores, seconds, folder.model, self.model, picture)
-        diversity = diversity_of(self.prob, pictures, Labels(labels.class_names, _threshold(runs, 1.0)))
+        diversity = diversity_of(self.prob, pictures, Labels(labels.class_names, self.threshold))
         about = {
             "temperature": value,
             "held_out_by_all": len(pictures.rows),
@@ -188,15 +198,15 @@ def prepare_ensemble(runs: Sequence[Run], temperature: float | None, report: Rep
     else:
         fitted = Temperature(temperature, 0, reason="it was given")
     value = fitted.value
-    threshold = _threshold(runs, value)
+    model = averaged_model(models, runs[0].class_names, value)
+    threshold = _threshold(runs, unlearned)
+    warm = None if threshold is None else float(tempered(np.array([[threshold]]), value, multi_label=True)[0, 0])
+    labels = Labels(runs[0].class_names, warm)
     if unlearned is not None:
         unlearned = replace(unlearned, prob=tempered(unlearned.prob, value, multi_label=several))
-        threshold = tune_threshold(unlearned.prob, unlearned.labels) if several else None
-    labels = Labels(runs[0].class_names, threshold)
-    model = averaged_model(models, labels.class_names, value)
     pictures, prob = probabilities_of(models, pictures, report)
     certainty = certainty_of(fitted, unlearned, SOURCE, NO_NOVELTY)
-    return Prepared(runs, fitted, model, labels, pictures, prob, certainty)
+    return Prepared(runs, fitted, model, labels, threshold, pictures, prob, certainty)
 
 
 def tempered(prob: np.ndarray, temperature: float, *, multi_label: bool) -> np.ndarray:
@@ -205,12 +215,14 @@ def tempered(prob: np.ndarray, temperature: float, *, multi_label: bool) -> np.n
     return expit(logits) if multi_label else softmax(logits, axis=1)
 
 
-def _threshold(runs: Sequence[Run], temperature: float) -> float | None:
-    """The members' mean; at a temperature the one at which the same classes count as present."""
+def _threshold(runs: Sequence[Run], unlearned: Unlearned | None) -> float | None:
+    """For the mean of the members' probabilities; theirs on average where there are no pictures to tune it on."""
     thresholds = [run.labels.threshold for run in runs]
     if thresholds[0] is None:
         return None
-    return float(tempered(np.array([[np.mean(thresholds)]]), temperature, multi_label=True)[0, 0])
+    if unlearned is None:
+        return float(np.mean(thresholds))
+    return tune_threshold(unlearned.prob, unlearned.labels)
 
 
 def _check_model(model: keras.Model, runs: Sequence[Run], picture: np.ndarray, temperature: float) -> None:

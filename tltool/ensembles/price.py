@@ -1,6 +1,5 @@
 """What a model brings and what it costs: one line of the table of an ensemble or a soup."""
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -72,13 +71,8 @@ def prices_of(runs: Sequence[Run], prob: np.ndarray, labels: np.ndarray, picture
     found = []
     for run, values in zip(runs, prob, strict=True):
         scores = score_any(values, labels, run.class_names, run.labels.threshold)
-        found.append(price_of(run.path.name, scores, seconds_of(run), run.folder.model, run.model, picture))
+        found.append(price_of(run.path.name, scores, run.seconds, run.folder.model, run.model, picture))
     return tuple(found)
-
-
-def seconds_of(run: Run) -> float:
-    """That a finished run took to train."""
-    return json.loads(run.folder.metrics.read_text("utf-8"))["seconds"]
 
 
 def accuracy_of(scores: Scores) -> float:

@@ -58,6 +58,9 @@ class Evidence:
     @property
     def command(self) -> str | None:
         """What repeats the run; None where the folder does not hold all of it."""
+        if self.made_of is not None and self.recipe is None:
+            kind = ["--kind", "soup"] if str(self.made_of.get("what")).startswith("soup") else []
+            return shlex.join(["tltool", "ensemble", *map(str, self.made_of.get("members", ())), *kind])
         if self.data is None or self.recipe is None:
             return None
         seed = (self.request or {}).get("seed", self.data.seed)
@@ -73,6 +76,7 @@ def gather(run: Run) -> Evidence:
     """
     folder = run.folder
     folder.require_done()
+    metrics = run.metrics  # first: it says so where the scores cannot be read
     scores = json.loads(folder.metrics.read_text("utf-8"))
     data = None
     with suppress(TltoolError):
@@ -82,7 +86,7 @@ def gather(run: Run) -> Evidence:
         certainty = run.certainty
     return Evidence(
         run=run,
-        metrics=run.metrics,
+        metrics=metrics,
         scores=scores,
         data=data,
         decision=_json(folder.decision),
