@@ -1,11 +1,11 @@
 """Claim: after scaling, the calibration error is at most 0.05 on average and the log loss lower on every set; sets at
 90 % hold the right class in 88 to 92 % on average.
 
-Stage-probe heads on ten splits of each set, half to learn from: of fewer pictures to test on, what is measured is mostly
-the chance in it. The temperature and the conformal scores come from
-out-of-fold logits of the training part. The ridge of these heads is chosen by out-of-fold log loss, so that they come
-calibrated and little is left to gain; below each stands what happens to heads with too little ridge, which are too sure
-of themselves, as fine-tuned networks often are. Columns, in their order:
+Stage-probe heads on ten splits of each set, half to learn from: with fewer pictures to test on, chance is most of what
+is measured. The temperature and the conformal scores come from out-of-fold logits of the training part. The ridge of
+these heads is chosen by out-of-fold log loss, so that they come calibrated and little is left to gain; below each stands
+what happens to heads with too little ridge, which are too sure of themselves, as fine-tuned networks often are. Columns,
+in their order:
 
 top-1, T           accuracy and temperature
 loss               log loss before and after
