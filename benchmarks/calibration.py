@@ -3,9 +3,9 @@
 
 Stage-probe heads on ten splits of each set, half to learn from: with fewer pictures to test on, chance is most of what
 is measured. The temperature and the conformal scores come from out-of-fold logits of the training part. The ridge of
-these heads is chosen by out-of-fold log loss, so that they come calibrated and little is left to gain; below each stands
-what happens to heads with too little ridge, which are too sure of themselves, as fine-tuned networks often are. Columns,
-in their order:
+these heads is chosen by out-of-fold log loss, so that they come calibrated and little is left to gain; below each
+stands what happens to heads with too little ridge, which are too sure of themselves, as fine-tuned networks often are.
+Columns, in their order:
 
 top-1, T           accuracy and temperature
 loss               log loss before and after
