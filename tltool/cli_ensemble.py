@@ -62,9 +62,7 @@ def _show(made: "Ensemble | Soup") -> None:
     heads = accuracy, "log loss", "calibration error", "training", "size", "a picture"
     table = Table(Column("model", no_wrap=True), *heads)
     for price in (*made.members, made.whole):
-        scores = f"{price.accuracy:.1%}", f"{price.log_loss:.3f}", f"{price.calibration_error:.3f}"
-        costs = f"{price.seconds:.0f} s", f"{price.size / 1e6:.1f} MB", f"{1000 * price.latency:.0f} ms"
-        table.add_row(escape(price.name), *scores, *costs)
+        table.add_row(escape(price.name), *price.cells)
     console.results.print(table)
     console.results.print(escape(made.in_words()))
     temperature = str(made.temperature)

@@ -10,7 +10,7 @@ from tltool.errors import DataError
 from tltool.evaluation.certainty import Certainty
 from tltool.evaluation.conformal import ConformalScores
 from tltool.evaluation.evaluate import score_any, score_certainty
-from tltool.evaluation.inference import classify
+from tltool.evaluation.inference import Probabilities, classify
 from tltool.evaluation.novelty import LARGEST, NEIGHBOURS, Novelty, deal_out, fit_novelty
 from tltool.evaluation.predictions import CALIBRATED_ON_FILE, PREDICTIONS_FILE, Predictions, write_predictions
 from tltool.features.extract import FeatureTable
@@ -65,15 +65,14 @@ def _novelty(trained: Trained, data: Dataset, features: FeatureTable, seed: int,
     rows, valid = data.indices("train"), data.indices("valid")
     rows = rows[deal_out(data.labels_of(rows), most, seed)]
     valid = valid[deal_out(data.labels_of(valid), LOOKED_AT, seed)]
-    learned, held_out = (_front_of_logits(trained, data, features, part, report) for part in (rows, valid))
+    learned, held_out = (_asked(trained, data, features, part, report).features for part in (rows, valid))
     return fit_novelty(learned, data.labels_of(rows), seed=seed, held_out=held_out)
 
 
-def _front_of_logits(
-    trained: Trained, data: Dataset, features: FeatureTable, rows: np.ndarray, report: Report
-) -> np.ndarray:
+def _asked(trained: Trained, data: Dataset, features: FeatureTable, rows: np.ndarray, report: Report) -> Probabilities:
+    """What the finished model says of these pictures."""
     paths, keys = [data.root / data.files[i] for i in rows], [features.keys[i] for i in rows]
-    return classify(trained.model, paths, report, keys, with_features=True).features
+    return classify(trained.model, paths, report, keys, with_features=True)
 
 
 def score_held_out(
@@ -95,8 +94,7 @@ def score_held_out(
         values = features.select(trained.spec.stages, trained.spec.pooling)[rows]
         prob = to_probabilities(trained.head.logits(values), data.multi_label)
     else:
-        paths, keys = [data.root / data.files[i] for i in rows], [features.keys[i] for i in rows]
-        result = classify(trained.model, paths, report, keys, with_features=True)
+        result = _asked(trained, data, features, rows, report)
         prob, values = result.values, result.features
     write_predictions(folder / PREDICTIONS_FILE, Predictions(rows, prob))
     scores = score_any(prob, labels, data.class_names, trained.threshold).to_json()

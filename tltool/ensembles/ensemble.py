@@ -22,7 +22,7 @@ from tltool.ensembles.calibrating import (
 )
 from tltool.ensembles.common_pictures import CommonPictures, held_out_by_all, probabilities_of
 from tltool.ensembles.diversity import Diversity, diversity_of
-from tltool.ensembles.made_run import Made, finish_made, new_made_run, save_model, write_made
+from tltool.ensembles.made_run import Made, finish_made, new_made_run, write_made
 from tltool.ensembles.price import Price, price_of, prices_of, table_of
 from tltool.evaluation.certainty import Certainty
 from tltool.evaluation.evaluate import score_any
@@ -34,6 +34,7 @@ from tltool.progress import Report, silent
 from tltool.run import Run
 from tltool.training.averaged_model import averaged_model
 from tltool.training.run_folder import RunFolder
+from tltool.training.train import save_model
 
 MODEL_TOLERANCE = 1e-4  # in a probability: float32 in two graphs, with a logarithm between
 
@@ -170,7 +171,7 @@ class Prepared:
         runs, labels, pictures, value = self.runs, self.labels, self.pictures, self.temperature.value
         mean = tempered(self.prob.mean(axis=0), value, multi_label=labels.threshold is not None)
         picture = decode(pictures.paths[0])
-        save_model(folder, self.model)
+        save_model(self.model, folder)
         _check_model(self.model, runs, picture, value)
         members = prices_of(runs, self.prob, pictures.labels, picture)
         seconds = sum(member.seconds for member in members)

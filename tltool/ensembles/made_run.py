@@ -17,7 +17,7 @@ from tltool.errors import RunError
 from tltool.evaluation.certainty import Certainty
 from tltool.evaluation.evaluate import score_any, score_certainty
 from tltool.export.bundle import Labels, write_labels
-from tltool.files import replacing, write_json
+from tltool.files import write_json
 from tltool.run import Run
 from tltool.training.events import EventLog
 from tltool.training.holding import holding
@@ -128,12 +128,6 @@ def finish_made(folder: RunFolder, pictures: CommonPictures, what: str) -> None:
     with closing(EventLog(folder.events)) as events:
         events.emit("end", state="done", **main)
     folder.write_state(state="done", reason=None, recipe=what, pictures=len(pictures.data), **main)
-
-
-def save_model(folder: RunFolder, model: keras.Model) -> None:
-    """Saves the model in its run's folder, all or nothing."""
-    with replacing(folder.model) as temporary:
-        model.save(temporary)
 
 
 def _data_of(pictures: CommonPictures) -> Dataset:

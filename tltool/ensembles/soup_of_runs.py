@@ -19,7 +19,7 @@ from tltool.ensembles.common_pictures import (
     probabilities_of,
     validating_all,
 )
-from tltool.ensembles.made_run import Made, finish_made, new_made_run, save_model, write_made
+from tltool.ensembles.made_run import Made, finish_made, new_made_run, write_made
 from tltool.ensembles.price import Price, price_of, prices_of, table_of
 from tltool.ensembles.soup import greedy_soup
 from tltool.errors import RunError
@@ -33,6 +33,7 @@ from tltool.progress import Report, silent
 from tltool.recipes import load_recipe
 from tltool.run import Run
 from tltool.training.recomputed_statistics import recomputed_statistics
+from tltool.training.train import save_model
 from tltool.training.weight_average import Weights
 
 BATCH = 32
@@ -145,7 +146,7 @@ def soup_of_runs(runs: Sequence[Run], out: str | Path | None = None, *, report: 
         temperature = temperature_of(Unlearned(kitchen.prob(), valid.labels), runs[0].data.seed)
         dense = model.get_layer(LOGITS)
         dense.set_weights([weight / temperature.value for weight in dense.get_weights()])
-        save_model(folder, model)
+        save_model(model, folder)
         if several:
             threshold = tune_threshold(kitchen.prob(), valid.labels)
         held_out, prob = probabilities_of([*(run.model for run in runs), model], held_out, report)

@@ -18,10 +18,10 @@ from tltool.features.views import MIRRORED, View
 from tltool.inspection.flips import judge_flips
 from tltool.inspection.orientation import ClassChange, Orientation
 from tltool.inspection.symmetry import Symmetry
+from tltool.training.run_folder import RunFolder
 
 # Share of the side that an enlarged view shows; the rest is cut off around it.
 ENLARGED_TO = 0.875
-INSPECTION_FILE = "inspection.json"  # of a run; exports have none
 
 
 def _enlarged(pixels: np.ndarray, keys: Sequence[str]) -> np.ndarray:
@@ -55,7 +55,7 @@ def views_beside(folder: Path) -> tuple[View, ...]:
     """The same for the pictures of a run, or of a model in a folder of which nothing is known."""
     found = None
     with suppress(OSError, ValueError):
-        found = json.loads((folder / INSPECTION_FILE).read_text("utf-8"))
+        found = json.loads(RunFolder(folder).inspection.read_text("utf-8"))
     return views_at_test_time(found)
 
 

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from tltool.data import Dataset
+from tltool.ensembles.made_run import MADE_OF
 from tltool.errors import TltoolError
 from tltool.evaluation.certainty import Certainty
 from tltool.evaluation.metrics import Metrics
 from tltool.evaluation.multi_label import MultiLabelMetrics
 from tltool.run import Run
 from tltool.training.events import Event, read_events
-
-MADE_OF_FILE = "made_of.json"  # of a run that was made of others
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +93,7 @@ def gather(run: Run) -> Evidence:
         request=_json(folder.request),
         versions=_json(folder.versions),
         certainty=certainty,
-        made_of=_json(folder.path / MADE_OF_FILE),
+        made_of=_json(folder.path / MADE_OF),
         # What a search has found takes the place of the other once the run is done, after its report.
         recipe=_text(folder.found_recipe) or _text(folder.recipe),
         epochs=_epochs(read_events(folder.events)),

@@ -129,20 +129,31 @@ def train(
         valid = _pictures(data, features, "valid")
         logits = predict_logits(classifier, valid, backbone.framing)
         held_out = HeldOut("validation pictures", data.indices("valid"), valid.labels, logits[None])
-    temperature = fit_temperature(held_out.logits, held_out.labels, seed)
-    held_out, head = held_out.divided(temperature.value), head.divided(temperature.value)
+    temperature, held_out, head = calibrated(held_out, head, seed, events)
     dense = classifier.get_layer(LOGITS)
     dense.set_weights([weight / temperature.value for weight in dense.get_weights()])
-    events.note(f"Probabilities, calibrated on {held_out.source}: {temperature}.")
-    events.emit("stage", text="Saving the model")
     model = picture_model(classifier, backbone.framing, multi_label=data.multi_label)
     if frozen:
         check_model(model, spec, head, data, features)
+    save_model(model, folder)
+    found = tuning, temperature, held_out, threshold_of(held_out)
+    return Trained(recipe, model, head if frozen else None, spec, head.l2, *found)
+
+
+def calibrated(
+    held_out: HeldOut, head: LinearHead, seed: int, events: EventLog
+) -> tuple[Temperature, HeldOut, LinearHead]:
+    """The temperature of what was held out, and both divided by it."""
+    temperature = fit_temperature(held_out.logits, held_out.labels, seed)
+    events.note(f"Probabilities, calibrated on {held_out.source}: {temperature}.")
+    events.emit("stage", text="Saving the model")
+    return temperature, held_out.divided(temperature.value), head.divided(temperature.value)
+
+
+def save_model(model: keras.Model, folder: RunFolder) -> None:
+    """Saves the model in its run's folder, all or nothing."""
     with replacing(folder.model) as temporary:
         model.save(temporary)
-    threshold = threshold_of(held_out) if data.multi_label else None
-    found = tuning, temperature, held_out, threshold
-    return Trained(recipe, model, head if frozen else None, spec, head.l2, *found)
 
 
 def _belongs(recipe: Recipe, backbone: Backbone, data: Dataset, features: FeatureTable, seed: int) -> dict[str, str]:
@@ -166,9 +177,11 @@ def _read_head(folder: RunFolder) -> LinearHead:
         raise RunError(f"{folder.probe}: cannot be read ({error}). Delete it, and the probe is solved anew.") from None
 
 
-def threshold_of(held_out: HeldOut) -> float:
-    """From which probability a class counts as present."""
+def threshold_of(held_out: HeldOut) -> float | None:
+    """From which probability a class counts as present; None where each picture has exactly one."""
     _, labels, logits = held_out.once
+    if labels.ndim == 1:
+        return None
     return tune_threshold(to_probabilities(logits, multi_label=True), labels)
 
 

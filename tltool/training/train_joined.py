@@ -5,15 +5,13 @@ from collections.abc import Sequence
 from tltool.backbones import Backbone
 from tltool.data import Dataset
 from tltool.features.extract import FeatureTable
-from tltool.files import replacing
-from tltool.heads.temperature import fit_temperature
 from tltool.recipes import Recipe
 from tltool.training.events import EventLog
 from tltool.training.held_out import HeldOut
 from tltool.training.joined import joined_model
 from tltool.training.probes import Probes
 from tltool.training.run_folder import RunFolder
-from tltool.training.train import Trained, check_model, threshold_of
+from tltool.training.train import Trained, calibrated, check_model, save_model, threshold_of
 
 
 def train_joined(
@@ -42,13 +40,8 @@ def train_joined(
     head = probes.solve(rows)
     events.emit("stage", text="Calibrating")
     held_out = HeldOut("cross-validation", rows, data.labels_of(rows), probes.held_out_logits(head, rows))
-    temperature = fit_temperature(held_out.logits, held_out.labels, seed)
-    held_out, head = held_out.divided(temperature.value), head.divided(temperature.value)
-    events.note(f"Probabilities, calibrated on {held_out.source}: {temperature}.")
-    events.emit("stage", text="Saving the model")
+    temperature, held_out, head = calibrated(held_out, head, seed, events)
     model = joined_model(backbones, spec.stages, spec.pooling, head, multi_label=data.multi_label)
     check_model(model, spec, head, data, features)
-    with replacing(folder.model) as temporary:
-        model.save(temporary)
-    threshold = threshold_of(held_out) if data.multi_label else None
-    return Trained(recipe, model, head, spec, head.l2, None, temperature, held_out, threshold)
+    save_model(model, folder)
+    return Trained(recipe, model, head, spec, head.l2, None, temperature, held_out, threshold_of(held_out))
